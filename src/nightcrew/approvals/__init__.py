@@ -1,1 +1,34 @@
-""""""
+"""Decisions that cannot be forged: signers, the trust anchor, and the one check that admits.
+
+No database here: what is stored is bytes, kept by whoever calls, and verified again each time it is used.
+"""
+
+from nightcrew.approvals.decide import fresh_nonce, sign_decision
+from nightcrew.approvals.passphrase import PassphraseSigner, ScryptParameters, SealedKey, create_key, open_key
+from nightcrew.approvals.passphrase_source import read_passphrase
+from nightcrew.approvals.reviewer import Reviewer
+from nightcrew.approvals.service import ServiceSigner, service_signer
+from nightcrew.approvals.signer import Signer
+from nightcrew.approvals.trust import TrustAnchor
+from nightcrew.approvals.verdict import sign_verdict, verify_verdict
+from nightcrew.approvals.verify import Approval, verify_approval
+
+__all__ = [
+    "Approval",
+    "PassphraseSigner",
+    "Reviewer",
+    "ScryptParameters",
+    "SealedKey",
+    "ServiceSigner",
+    "Signer",
+    "TrustAnchor",
+    "create_key",
+    "fresh_nonce",
+    "open_key",
+    "read_passphrase",
+    "service_signer",
+    "sign_decision",
+    "sign_verdict",
+    "verify_approval",
+    "verify_verdict",
+]

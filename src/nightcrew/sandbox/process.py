@@ -9,8 +9,8 @@ from pathlib import Path
 class Limits:
     """Resource limits of one command and all its children.
 
-    ``memory`` and ``file_size`` in bytes, ``processes`` a count above what the user already runs, ``cpu_seconds`` per process.
-    None: no limit.
+    ``memory`` (of each process) and ``file_size`` in bytes, ``processes`` a count above what the user already runs,
+    ``cpu_seconds`` per process. None: no limit.
     """
 
     memory: int | None = None
@@ -24,8 +24,9 @@ class Policy:
     """What a command may touch. Anything not named, and not part of the system's own trees, is out of reach.
 
     ``writable``: trees that may be read and written. ``readable``: trees that may be read and executed, beside the
-    system's (``/usr``, ``/lib``, ``/bin``, ``/etc``, this Python's prefix). ``network``: whether sockets may reach anything at all.
-    ``off``: run without a sandbox, because the user wrote so (the environment is scrubbed all the same).
+    system's (``/usr``, ``/lib``, ``/bin``, ``/etc``, this Python's prefix). ``network``: whether sockets may reach
+    anything but the command's own processes. ``off``: run without a sandbox, because the user wrote so (the
+    environment is scrubbed all the same).
     """
 
     writable: tuple[Path, ...] = ()

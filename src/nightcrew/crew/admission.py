@@ -1,0 +1,142 @@
+"""Who may enter: the signatures that a gated ticket or change needs, verified anew at every use.
+
+The planner and the merger both ask here. Nothing in the database means "approved": a row can be edited, a signature over
+exactly this subject cannot be made without a reviewer's key.
+"""
+
+from collections.abc import Iterator
+
+from nightcrew.approvals import verify_approval, verify_verdict
+from nightcrew.crew.project import Project
+from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError
+from nightcrew.model.review import Review
+from nightcrew.model.statement import Subject, Verdict, subject_of
+from nightcrew.model.ticket import Event, Ticket
+from nightcrew.store import handoffs, ledger, reviews, tickets
+from nightcrew.store.store import Tx
+
+VERDICT_ACTION = "verdict.sign"
+
+
+def subjects_now(tx: Tx, ticket: Ticket, handoff: str | None, *, with_change: bool) -> tuple[Subject, ...]:
+    """What an approval would have to name, made anew from what is stored now."""
+    document = handoffs.get(tx, handoff) if handoff else None
+    return subject_of(
+        ticket_id=ticket.id,
+        ticket_digest=ticket.work_digest,
+        handoff_id=handoff,
+        handoff_sha256=handoffs.sha256(document[1]) if document else None,
+        base_commit=ticket.base if with_change else None,
+        head_commit=ticket.head if with_change else None,
+    )
+
+
+def is_gated(project: Project, ticket: Ticket) -> bool:
+    """Whether a human must have signed before this ticket is worked or merged."""
+    gate = project.playbook.gates.severity
+    return ticket.breaks_build or (ticket.severity is not None and ticket.severity.at_least(gate))
+
+
+def approval_of(project: Project, tx: Tx, ticket: Ticket) -> str | None:
+    """The review whose signature stands, now, for this ticket as it is; None if nobody signed anything for it.
+
+    Raises ApprovalError with the reason if there are approvals and none of them counts.
+    """
+    return _first_valid(project, tx, ticket, None)
+
+
+def change_approval_of(project: Project, tx: Tx, ticket: Ticket, event: Event) -> str | None:
+    """As ``approval_of``, for an approval of exactly this change (base and head) that causes ``event``."""
+    return _first_valid(project, tx, ticket, event)
+
+
+def _first_valid(project: Project, tx: Tx, ticket: Ticket, event: Event | None) -> str | None:
+    refused: list[str] = []
+    for review, envelope in reviews.envelopes(tx, ticket.id):
+        if event is not None and review.on_approve is not event:
+            continue
+        try:
+            _verify(project, tx, ticket, review, envelope)
+        except NightcrewError as error:
+            refused.append(str(error))
+        else:
+            return review.id
+    if refused:
+        raise ApprovalError("; ".join(refused))
+    return None
+
+
+def _verify(project: Project, tx: Tx, ticket: Ticket, review: Review, envelope: str) -> None:
+    with_change = review.on_approve is not Event.APPROVE_WORK
+    verify_approval(
+        envelope.encode(),
+        anchor=project.anchor,
+        repository=project.repository_id,
+        review_id=review.id,
+        subjects=subjects_now(tx, ticket, review.handoff, with_change=with_change),
+        clock=project.clock,
+        used_nonces=lambda nonce: reviews.nonce_user(tx, nonce),
+    )
+
+
+def admits(project: Project, tx: Tx, ticket_id: str) -> tuple[Ticket, str | None]:
+    """The ticket as it truly is, and the review that admits it if it is gated.
+
+    Raises IntegrityError if its row is not what the ledger says, ApprovalError if it is gated and no signature counts.
+    """
+    ticket = tickets.verify_row(tx, ticket_id)
+    review = approval_of(project, tx, ticket) if is_gated(project, ticket) else None
+    if is_gated(project, ticket) and review is None:
+        raise ApprovalError(f"{ticket.id} needs a signed approval before it is worked")
+    return ticket, review
+
+
+def refusals(project: Project, tx: Tx, ticket: Ticket) -> Iterator[str]:
+    """Why this change must not be merged; empty if it may.
+
+    The exact commit passed QA and security by verdicts that nightcrew signed, or a human signed for exactly this
+    commit; and a gated ticket has its approval.
+    """
+    try:
+        tickets.verify_row(tx, ticket.id)
+    except IntegrityError as error:
+        yield str(error)
+        return
+    if ticket.head is None or ticket.base is None:
+        yield f"{ticket.id} names no commit"
+        return
+    for desk, event in (("qa", Event.APPROVE_TO_SECURITY), ("security", Event.APPROVE_CHANGE)):
+        if not passed(project, tx, ticket, desk):
+            yield from _unapproved(project, tx, ticket, desk, event)
+    if is_gated(project, ticket):
+        try:
+            if approval_of(project, tx, ticket) is None:
+                yield f"{ticket.id} is gated and nobody signed an approval of it"
+        except NightcrewError as error:
+            yield str(error)
+
+
+def _unapproved(project: Project, tx: Tx, ticket: Ticket, desk: str, event: Event) -> Iterator[str]:
+    try:
+        if change_approval_of(project, tx, ticket, event) is None:
+            yield f"{desk} did not pass commit {(ticket.head or '')[:12]}, and nobody signed for it"
+    except NightcrewError as error:
+        yield str(error)
+
+
+def passed(project: Project, tx: Tx, ticket: Ticket, desk: str) -> bool:
+    """Whether nightcrew itself signed that ``desk`` passed exactly this ticket's base and head."""
+    for entry in ledger.entries(tx, subject=f"verdict:{ticket.id}"):
+        data = ledger.data(entry)
+        if entry.action != VERDICT_ACTION or data["desk"] != desk or data["head"] != ticket.head:
+            continue
+        subjects = subjects_now(tx, ticket, data["handoff"], with_change=True)
+        try:
+            verdict = verify_verdict(
+                data["envelope"], anchor=project.anchor, repository=project.repository_id, desk=desk, subjects=subjects
+            )
+        except IntegrityError:
+            continue
+        if verdict.verdict is Verdict.PASSED:
+            return True
+    return False

@@ -1,0 +1,116 @@
+"""What an agent has at its desk: one ticket, a sandboxed way to run commands, a budget that is charged first."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from nightcrew.brains.protocol import MustStop
+from nightcrew.crew.project import Project
+from nightcrew.model.errors import BudgetError
+from nightcrew.model.manifest import Line
+from nightcrew.model.ticket import Ticket
+from nightcrew.sandbox import Completed, Policy, run, scrubbed_environment
+from nightcrew.store import sessions, shifts, turns
+
+
+@dataclass
+class Desk:
+    """One ticket of one session. ``place`` is the private folder of this work: its workspaces and temporary files."""
+
+    project: Project
+    session: str
+    agent: str
+    shift: str | None
+    ticket: Ticket
+    line: Line
+    hard: int
+    place: Path
+    last_event: datetime = field(init=False)
+    stalled: bool = False
+
+    def __post_init__(self) -> None:
+        self.last_event = self.project.clock()
+
+    def charge(self, key: str) -> None:
+        """Charge one turn, in the store, before it is taken.
+
+        Raises BudgetError at the session's hard cap, MustStop if the shift was told to stop or its time is over.
+        """
+        self.check_stop()
+        with self.project.store.begin() as tx:
+            turns.charge(tx, self.session, f"{self.ticket.id}/{key}", self.ticket.id, self.hard)
+        self.last_event = self.project.clock()
+
+    def check_stop(self) -> None:
+        """Raises MustStop if the session must not go on."""
+        if reason := self.stop_reason():
+            raise MustStop(reason)
+
+    def stop_reason(self) -> str | None:
+        """Why the session must stop now, or None."""
+        idle = self.project.clock() - self.last_event
+        if idle > timedelta(minutes=self.project.settings.limits.stall_minutes):
+            self.stalled = True
+            return f"stalled: nothing happened for {int(idle.total_seconds() // 60)} minutes"
+        if self.shift is None:
+            return None
+        with self.project.store.read() as tx:
+            shift = shifts.get(tx, self.shift)
+        if shift.stop_requested:
+            return "stopped: somebody asked the shift to stop"
+        if shift.deadline is not None and self.project.clock() >= shift.deadline:
+            return "stopped: the shift's time is over"
+        return None
+
+    def runner(
+        self, workspace: Path, *, writable: bool = True, readable: Sequence[Path] = ()
+    ) -> Callable[..., Completed]:
+        """A function that runs commands at ``workspace`` in the sandbox, in a scrubbed environment."""
+        temp = self.place / "tmp"
+        home = self.place / "home"
+        for folder in (temp, home):
+            folder.mkdir(parents=True, exist_ok=True)
+        off = self.project.settings.sandbox.mode == "off"
+
+        def call(
+            argv: Sequence[str],
+            *,
+            cwd: Path | None = None,
+            environment: Mapping[str, str] | None = None,
+            timeout: float | None = None,
+            writable: Sequence[Path] = (),
+            readable: Sequence[Path] = readable,
+            network: bool = False,
+        ) -> Completed:
+            policy = Policy(
+                writable=(workspace, temp, home, *writable), readable=tuple(readable), network=network, off=off
+            )
+            self.last_event = self.project.clock()
+            ended = run(
+                argv,
+                cwd=cwd or workspace,
+                policy=policy,
+                environment={**scrubbed_environment(temp=temp, home=home), **(environment or {})},
+                timeout=timeout or 60 * self.project.settings.limits.command_minutes,
+                should_stop=lambda: self.stop_reason() is not None,
+            )
+            self.last_event = self.project.clock()
+            if ended.stopped:
+                self.check_stop()
+            return ended
+
+        return call
+
+    def used(self) -> int:
+        """Turns that the session has been charged."""
+        with self.project.store.read() as tx:
+            return turns.used(tx, self.session)
+
+    def note_position(self) -> None:
+        """Show in the session which ticket is being worked."""
+        with self.project.store.begin() as tx:
+            sessions.set_ticket_now(tx, self.session, self.ticket.id)
+
+
+__all__ = ["BudgetError", "Desk", "MustStop"]

@@ -1,0 +1,210 @@
+"""The tables of nightcrew's own state, valid on SQLite and on Postgres.
+
+Times are RFC 3339 text in UTC with microseconds, so that they sort as text; lists and documents are canonical JSON text.
+"""
+
+from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
+
+from nightcrew.store import workers as _workers  # declares the table of workers on the same metadata
+from nightcrew.store.metadata import metadata
+
+REVISION = "0001"
+"""The migration that these tables are the result of."""
+
+workers = _workers.workers
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+counters = Table(
+    "counters", metadata, Column("name", Text, primary_key=True), Column("value", Integer, nullable=False)
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("prev", Text, nullable=False),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("seal", Text, nullable=False),
+    Index("ix_ledger_subject", "subject", "seq"),
+)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("priority", Text, nullable=False),
+    Column("severity", Text),
+    Column("breaks_build", Boolean, nullable=False),
+    Column("state", Text, nullable=False, index=True),
+    Column("depends_on", Text, nullable=False),
+    Column("command", Text),
+    Column("branch", Text),
+    Column("origin", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("findings", Text, nullable=False),
+    Column("base", Text),
+    Column("head", Text),
+    Column("review", Text),
+    Column("created", Text, nullable=False),
+    Column("entry", Integer, nullable=False),
+)
+
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("agent", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created", Text, nullable=False),
+)
+
+shifts = Table(
+    "shifts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False, index=True),
+    Column("outcome", Text),
+    Column("started", Text, nullable=False),
+    Column("ended", Text),
+    Column("agents", Text, nullable=False),
+    Column("brain", Text),
+    Column("deadline", Text),
+    Column("stop_requested", Boolean, nullable=False),
+    Column("report", Text),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("shift", Text, index=True),
+    Column("agent", Text, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("outcome", Text),
+    Column("brain", Text),
+    Column("soft", Integer, nullable=False),
+    Column("hard", Integer, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("started", Text),
+    Column("ended", Text),
+    Column("note", Text, nullable=False),
+    Column("ticket_now", Text),
+)
+
+session_tickets = Table(
+    "session_tickets",
+    metadata,
+    Column("session", Text, primary_key=True),
+    Column("ticket", Text, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("outcome", Text),
+    Column("handoff", Text),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("session", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False),
+    Column("ticket", Text),
+    Column("at", Text, nullable=False),
+    UniqueConstraint("session", "key"),
+)
+
+handoffs = Table(
+    "handoffs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("sender", Text, nullable=False),
+    Column("desk", Text, nullable=False),
+    Column("ticket", Text, index=True),
+    Column("session", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("verdict", Text),
+    Column("severity", Text),
+    Column("head", Text),
+    Column("body", LargeBinary, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("routed", Boolean, nullable=False),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("doc", Text, nullable=False),
+    Column("ticket", Text, index=True),
+    Column("state", Text, nullable=False),
+    Column("first_seen", Text, nullable=False),
+    Column("last_seen", Text, nullable=False),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("ticket", Text, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("confidence", Float(53)),
+    Column("breaks_build", Boolean, nullable=False),
+    Column("handoff", Text),
+    Column("subjects", Text, nullable=False),
+    Column("subject_digest", Text, nullable=False),
+    Column("on_approve", Text, nullable=False),
+    Column("state", Text, nullable=False, index=True),
+    Column("assigned", Text),
+    Column("created", Text, nullable=False),
+    Column("deadline", Text, nullable=False),
+    Column("decided", Text),
+    Column("reviewer", Text),
+    Column("comment", Text, nullable=False),
+    Column("envelope", Text),
+)
+
+used_nonces = Table(
+    "used_nonces", metadata, Column("nonce", Text, primary_key=True), Column("review", Text, nullable=False)
+)
+
+records = Table(
+    "records",
+    metadata,
+    Column("session", Text, primary_key=True),
+    Column("created", Text, nullable=False),
+    Column("doc", Text, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("acquired", Text, nullable=False),
+    Column("expires", Text, nullable=False),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("what", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("state", Text, nullable=False),
+)

@@ -12,6 +12,7 @@ import pytest
 
 from nightcrew.approvals import (
     PassphraseSigner,
+    Reviewer,
     ScryptParameters,
     SealedKey,
     Signer,
@@ -25,6 +26,7 @@ from nightcrew.approvals import (
 )
 from nightcrew.approvals import chain as rules
 from nightcrew.approvals.passphrase import read_sealed_key
+from nightcrew.approvals.reviewer import Refused, signers_of
 from nightcrew.approvals.signer import sign_statement
 from nightcrew.model.canonical import canonical_json, sha256_hex
 from nightcrew.model.errors import ApprovalError, ConfigurationError, IntegrityError
@@ -266,6 +268,25 @@ def test_nightcrews_own_key_cannot_become_a_reviewers(anchor: TrustAnchor, ada: 
         anchor.enrol_first(OTHER_REPOSITORY, "robot", service, nonce=fresh_nonce(), clock=clock)
     assert [reviewer.name for reviewer in anchor.reviewers(REPOSITORY)] == ["ada"]
     assert not anchor.begun(OTHER_REPOSITORY)
+
+
+def test_a_key_of_another_nightcrew_is_no_persons_either(
+    anchor: TrustAnchor, ada: PassphraseSigner, tmp_path: Path
+) -> None:
+    foreign = service_signer(tmp_path / "elsewhere")
+    with pytest.raises(ApprovalError, match="no person holds"):
+        enrol(anchor, "robot", foreign, by=ada)
+    listed = Reviewer("robot", foreign.key_id, foreign.kind, foreign.public_key, NOW, ("ada",))
+    with pytest.raises(Refused, match="of kind service, which no person holds"):
+        signers_of(decide(foreign, reviewer="robot"), [listed], None)
+
+
+def test_a_reviewer_whose_key_does_not_fit_its_id_signs_nothing(ada: PassphraseSigner) -> None:
+    eve = new_signer()
+    forged = envelope_of(decide(eve).body(), [(ada.key_id, decide(eve).signatures[0].value())])
+    listed = Reviewer("ada", ada.key_id, ada.kind, eve.public_key, NOW, ("ada",))
+    with pytest.raises(Refused, match="not the one that was enrolled"):
+        signers_of(forged, [listed], None)
 
 
 def test_nightcrews_own_key_cannot_enrol_or_revoke(anchor: TrustAnchor, bob: PassphraseSigner) -> None:

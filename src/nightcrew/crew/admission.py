@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from nightcrew.approvals import verify_approval, verify_verdict
 from nightcrew.crew.project import Project
 from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError
+from nightcrew.model.handoff import Verdict, content_digest
 from nightcrew.model.review import Review
-from nightcrew.model.statement import Subject, Verdict, subject_of
+from nightcrew.model.statement import Subject, subject_of
 from nightcrew.model.ticket import Event, Ticket
 from nightcrew.store import handoffs, ledger, reviews, tickets
 from nightcrew.store.store import Tx
@@ -25,7 +26,7 @@ def subjects_now(tx: Tx, ticket: Ticket, handoff: str | None, *, with_change: bo
         ticket_id=ticket.id,
         ticket_digest=ticket.work_digest,
         handoff_id=handoff,
-        handoff_sha256=handoffs.sha256(document[1]) if document else None,
+        handoff_sha256=content_digest(document[1]) if document else None,
         base_commit=ticket.base if with_change else None,
         head_commit=ticket.head if with_change else None,
     )

@@ -77,6 +77,8 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
     {
         (State.OPEN, Event.START): State.BUILDING,
         (State.BUILDING, Event.DEFER): State.OPEN,
+        (State.IN_QA, Event.DEFER): State.IN_QA,
+        (State.IN_SECURITY, Event.DEFER): State.IN_SECURITY,
         (State.BUILDING, Event.SUBMIT): State.IN_QA,
         (State.IN_QA, Event.PASS_QA): State.IN_SECURITY,
         (State.IN_SECURITY, Event.PASS_SECURITY): State.READY,

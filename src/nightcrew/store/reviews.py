@@ -1,5 +1,6 @@
-"""Reviews: what waits in the inbox, and the signed decisions. A row says nothing: the signature is verified at each use."""
+"""Reviews: what waits in the inbox, and the signed decisions. A row proves nothing: verify the signature at each use."""
 
+import builtins
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -42,9 +43,7 @@ def get(tx: Tx, review_id: str) -> Review:
     return _review(_existing(tx, review_id))
 
 
-def list(  # noqa: A001 - read as reviews.list
-    tx: Tx, *, states: Iterable[ReviewState] | None = None, ticket: str | None = None
-) -> "builtins_list[Review]":
+def list(tx: Tx, *, states: Iterable[ReviewState] | None = None, ticket: str | None = None) -> builtins.list[Review]:
     """Reviews, oldest first."""
     query = select(reviews).order_by(reviews.c.created, reviews.c.id)
     if states is not None:
@@ -96,7 +95,7 @@ def escalate(
     return get(tx, review_id)
 
 
-def envelopes(tx: Tx, ticket: str) -> "builtins_list[tuple[Review, str]]":
+def envelopes(tx: Tx, ticket: str) -> builtins.list[tuple[Review, str]]:
     """The approved reviews of a ticket with their envelopes, last decided first. Verify each before it counts."""
     query = (
         select(reviews)

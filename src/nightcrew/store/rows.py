@@ -27,9 +27,17 @@ def to_time(moment: datetime | None) -> str | None:
     return None if moment is None else isoformat(moment)
 
 
-def from_time(text: str | None) -> datetime | None:
-    """A stored time, in UTC."""
-    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+def from_time(text: str) -> datetime:
+    """A stored time, in UTC; raises IntegrityError if it is none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (TypeError, ValueError):
+        raise IntegrityError(f"{text!r} is stored where a time should be") from None
+
+
+def from_optional_time(text: str | None) -> datetime | None:
+    """A stored time or None."""
+    return None if text is None else from_time(text)
 
 
 def storable(text: str | None, *, where: str) -> str | None:

@@ -1,6 +1,6 @@
 """The tables of nightcrew's own state, valid on SQLite and on Postgres.
 
-Times are RFC 3339 text in UTC with microseconds, so that they sort as text; lists and documents are canonical JSON text.
+Times are RFC 3339 text in UTC with microseconds, so that they sort as text; lists and documents are canonical JSON.
 """
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
@@ -15,9 +15,7 @@ workers = _workers.workers
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
 
-counters = Table(
-    "counters", metadata, Column("name", Text, primary_key=True), Column("value", Integer, nullable=False)
-)
+counters = Table("counters", metadata, Column("name", Text, primary_key=True), Column("value", Integer, nullable=False))
 
 ledger = Table(
     "ledger",

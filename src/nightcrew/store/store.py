@@ -1,9 +1,9 @@
 """The state database, opened: transactions for everything that the repository modules of this package do.
 
 There is one writer at a time, on SQLite by its own lock and on Postgres by a row that every writer updates first. So a
-counter, the head of the ledger and a cap on turns can be read and then written without another look, and no two writers
-can wait for each other. A serialisable transaction of somebody else's that came second is told so by Postgres (40001), which
-the durable engine answers by running it again.
+counter, the head of the ledger and a cap on turns can be read and then written without another look, and no two
+writers can wait for each other. A serialisable transaction of somebody else's that came second is told so by Postgres
+(40001), which the durable engine answers by running it again.
 """
 
 import sqlite3
@@ -50,8 +50,8 @@ class Store:
     def __init__(self, url: str, *, seal_key: bytes, clock: Clock = system_clock) -> None:
         """Open it. Tables that are missing are made.
 
-        Raises ConfigurationError (cannot be written or reached, or a newer nightcrew made it), IntegrityError (a damaged
-        file), TransientError (no space left).
+        Raises ConfigurationError (cannot be written or reached, or a newer nightcrew made it), IntegrityError (a
+        damaged file), TransientError (no space left).
         """
         self._url = url
         self._clock = clock
@@ -59,9 +59,7 @@ class Store:
         self.engine: Engine = create_database_engine(url)
         self._reading = reading(self.engine)
         if not is_sqlite(url):
-            self._reading = self._reading.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
+            self._reading = self._reading.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         try:
             with self._explained():
                 if schema_revision(self._reading) != schema.REVISION:

@@ -1,4 +1,4 @@
-"""Tickets: every change goes through the state machine and the ledger, and each row can be checked against its entry."""
+"""Tickets: every change goes through the state machine and the ledger; each row can be checked against its entry."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, insert, select, update
 
 from nightcrew.model.canonical import sha256_hex
+from nightcrew.model.entry import Entry
 from nightcrew.model.errors import ApprovalError, DocumentError, IntegrityError, NotFoundError, PolicyError
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import APPROVING, Event, Kind, Priority, State, Ticket, next_state
@@ -54,7 +55,7 @@ def add(
     head: str | None = None,
     review: str | None = None,
     created: datetime | None = None,
-    id: str | None = None,  # noqa: A002 - the field's name
+    id: str | None = None,
 ) -> Ticket:
     """File a ticket, with the next id unless ``id`` is given.
 
@@ -85,9 +86,7 @@ def get(tx: Tx, ticket_id: str) -> Ticket:
     return _ticket(_existing(tx, ticket_id))
 
 
-def all(  # noqa: A001 - read as tickets.all
-    tx: Tx, *, states: Iterable[State] | None = None, limit: int | None = None, offset: int = 0
-) -> list[Ticket]:
+def all(tx: Tx, *, states: Iterable[State] | None = None, limit: int | None = None, offset: int = 0) -> list[Ticket]:
     """Tickets in the order of their numbers, those in ``states`` only if given."""
     query = select(tickets).order_by(*_NUMBER).limit(limit).offset(offset or None)
     if states is not None:
@@ -157,7 +156,7 @@ def apply_approved(
 
 
 def edit(tx: Tx, ticket_id: str, *, actor: str, changes: Mapping[str, Any]) -> Ticket:
-    """Set fields other than id, state and created; gives the ticket as it is then. Raises DocumentError, NotFoundError."""
+    """Set fields other than id, state and created; gives the ticket then. Raises DocumentError, NotFoundError."""
     ticket = get(tx, ticket_id)
     changed = _changed(ticket, changes)
     names = sorted(changes)
@@ -199,14 +198,14 @@ def _changed(ticket: Ticket, changes: Mapping[str, Any], *, state: State | None 
     return _storable(Ticket.read(values, source=f"ticket {ticket.id}"))
 
 
-def _log(tx: Tx, ticket: Ticket, *, actor: str, action: str, data: Mapping[str, Any]) -> ledger.Entry:
+def _log(tx: Tx, ticket: Ticket, *, actor: str, action: str, data: Mapping[str, Any]) -> Entry:
     """Every entry about a ticket carries its digest: ``verify_row`` goes by it."""
     return ledger.append(
         tx, actor=actor, action=action, subject=f"ticket:{ticket.id}", data={**data, "digest": ticket.digest}
     )
 
 
-def _write(tx: Tx, ticket: Ticket, entry: ledger.Entry) -> None:
+def _write(tx: Tx, ticket: Ticket, entry: Entry) -> None:
     values = {**_columns(ticket), "entry": entry.seq}
     tx.connection.execute(update(tickets).where(tickets.c.id == ticket.id).values(values))
 

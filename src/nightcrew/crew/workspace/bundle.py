@@ -175,6 +175,8 @@ def _check_connected(git: Git, header: BundleHeader, head: str, base: str | None
     """Everything that the head leads to is there: git's own check after a fetch, down to what the repository had."""
     wanted = "".join(f"{commit}\n" for commit in (head, *(f"^{commit}" for commit in header.prerequisites)))
     environment = _quarantined(git, quarantine)
+    if git.data("cat-file", "-t", head, environment=environment).text != "commit":
+        raise IntegrityError(f"the bundle's head {head[:12]} is not a commit that came with it")
     output = git.data("rev-list", "--objects", "--quiet", "--stdin", stdin=wanted.encode(), environment=environment)
     if output.status != 0:
         raise IntegrityError(f"the bundle is not complete: {output.reason}")

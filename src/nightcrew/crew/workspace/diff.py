@@ -153,11 +153,17 @@ def _sizes(git: Git, blobs: Iterable[str]) -> dict[str, int]:
     output = git.data("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=asked)
     sizes: dict[str, int] = {}
     for line in git.must(output, "reading sizes").decode().splitlines():
-        name, _, size = line.partition(" ")
-        if not size.isdigit():
-            raise RepositoryError(f"{git.repo} lacks the object {name}", hint="Is it a partial clone? Run: git fetch")
-        sizes[name] = int(size)
+        sizes[line.partition(" ")[0]] = _size(git, line)
     return sizes
+
+
+def _size(git: Git, line: str) -> int:
+    """The size at the end of a line of ``cat-file``'s, which says "missing" instead where there is no such object."""
+    name, _, rest = line.partition(" ")
+    size = rest.rpartition(" ")[2]
+    if not size.isdigit():
+        raise RepositoryError(f"{git.repo} lacks the object {name}", hint="Is it a partial clone? Run: git fetch")
+    return int(size)
 
 
 def _contents(git: Git, blobs: Sequence[str]) -> dict[str, bytes]:
@@ -167,7 +173,7 @@ def _contents(git: Git, blobs: Sequence[str]) -> dict[str, bytes]:
     position = 0
     for blob in blobs:
         end = data.index(b"\n", position)
-        size = int(data[position:end].rpartition(b" ")[2])
+        size = _size(git, data[position:end].decode())
         contents[blob] = data[end + 1 : end + 1 + size]
         position = end + 1 + size + 1
     return contents

@@ -22,6 +22,7 @@ from nightcrew.model.errors import RepositoryError, TransientError, UsageError
 
 TIMEOUT_SECONDS = 600.0
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_FACTS = re.compile(r"(.+)\n(true|false)\n(.+)\n(sha1|sha256)", re.DOTALL)  # a path may hold line ends
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 _OVERRIDES = {
@@ -98,16 +99,16 @@ class Git:
         if not repo.is_dir():
             raise RepositoryError(f"{repo}: no such directory", hint="Give a repository's path with --repo.")
         found = invoke(
-            ["rev-parse", "--absolute-git-dir", "--git-common-dir", "--is-bare-repository", "--show-object-format"],
+            ["rev-parse", "--absolute-git-dir", "--is-bare-repository", "--git-common-dir", "--show-object-format"],
             directory=repo,
         )
-        lines = found.text.split("\n")
-        if found.status != 0 or len(lines) != 4:
+        facts = _FACTS.fullmatch(found.text)
+        if found.status != 0 or facts is None:
             raise _no_repository(repo, found)
-        self.git_dir = Path(lines[0])
-        self.common_dir = (repo / lines[1]).resolve()
-        self.bare = lines[2] == "true"
-        self.object_format = lines[3]
+        self.git_dir = Path(facts[1])
+        self.bare = facts[2] == "true"
+        self.common_dir = (repo / facts[3]).resolve()
+        self.object_format = facts[4]
 
     @property
     def objects_dir(self) -> Path:

@@ -39,7 +39,7 @@ def _tree_of(run: Runner, commit: str) -> str:
 
 
 def _settle(workspace: Workspace, run: Runner) -> None:
-    """Put HEAD and the index on the new commit, for a session that resumes here; it is no matter if a lock prevents it."""
+    """Put HEAD and the index on the new commit, for a session that resumes here; a lock may prevent it, no matter."""
     if workspace.branch is not None:
         run(["git", "symbolic-ref", "HEAD", workspace.ref])
     run(["git", "reset", "--quiet"])

@@ -1,0 +1,104 @@
+"""The backlog as people see and change it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from nightcrew.crew import admission
+from nightcrew.crew.project import Project
+from nightcrew.model.errors import UsageError
+from nightcrew.model.finding import Finding
+from nightcrew.model.handoff import Handoff
+from nightcrew.model.review import Review
+from nightcrew.model.routing import Route
+from nightcrew.model.ticket import Event, Kind, Priority, State, Ticket
+from nightcrew.store import findings, handoffs, ledger, reviews, tickets
+
+
+@dataclass(frozen=True)
+class TicketView:
+    """One ticket with everything that is known of it; ``history`` is its entries in the ledger."""
+
+    ticket: Ticket
+    handoffs: list[Handoff]
+    reviews: list[Review]
+    findings: list[Finding]
+    history: list[ledger.Entry]
+
+
+def add(
+    project: Project,
+    *,
+    title: str,
+    body: str = "",
+    kind: Kind = Kind.FEATURE,
+    priority: Priority = Priority.P2,
+    depends: Iterable[str] = (),
+    command: str | None = None,
+    branch: str | None = None,
+) -> Ticket:
+    """File a person's ticket. Raises UsageError for a dependency on itself, DocumentError for text that does not fit.
+
+    A dependency that does not exist yet is allowed (the planner names it until it does).
+    """
+    wanted = tuple(dict.fromkeys(depends))
+    with project.store.begin() as tx:
+        ticket = tickets.add(
+            tx,
+            actor="human",
+            title=title,
+            body=body,
+            kind=kind,
+            priority=priority,
+            depends_on=wanted,
+            command=command,
+            branch=branch,
+        )
+        if ticket.id in wanted:
+            raise UsageError(f"{ticket.id} would depend on itself", hint="Leave it out of --depends.")
+    return ticket
+
+
+def list_tickets(project: Project, states: Iterable[State] | None = None) -> list[Ticket]:
+    """Tickets in the order of their numbers."""
+    with project.store.read() as tx:
+        return tickets.all(tx, states=states)
+
+
+def show(project: Project, ticket_id: str) -> TicketView:
+    """One ticket; raises NotFoundError."""
+    with project.store.read() as tx:
+        ticket = tickets.get(tx, ticket_id)
+        return TicketView(
+            ticket,
+            handoffs.list(tx, ticket=ticket_id),
+            reviews.list(tx, ticket=ticket_id),
+            [known.finding for known in findings.list(tx, ticket=ticket_id)],
+            list(ledger.entries(tx, subject=f"ticket:{ticket_id}")),
+        )
+
+
+def release(project: Project, ticket_id: str, actor: str) -> Ticket:
+    """Put a quarantined or rejected ticket back. A gated one goes to the inbox again: releasing approves nothing."""
+    from nightcrew.crew.settle import open_review
+
+    with project.store.begin() as tx:
+        ticket = tickets.apply(tx, ticket_id, Event.RELEASE, actor=actor, note="released", base=None, head=None)
+        if admission.is_gated(project, ticket):
+            reason = "released by a person; it is still gated"
+            ticket = tickets.apply(tx, ticket_id, Event.GATE, actor="router", reason=reason)
+            open_review(project, tx, ticket, None, Route("human", Event.GATE, reason, ticket.severity, Event.APPROVE_WORK))
+        return tickets.get(tx, ticket_id)
+
+
+def reprioritise(project: Project, ticket_id: str, priority: Priority) -> Ticket:
+    """Give a ticket another priority; raises NotFoundError."""
+    with project.store.begin() as tx:
+        return tickets.edit(tx, ticket_id, actor="human", changes={"priority": priority})
+
+
+def ticket_row(ticket: Ticket) -> dict[str, Any]:
+    """A ticket as ``ticket list --json`` gives it."""
+    plain = ticket.plain()
+    names = ("id", "title", "kind", "priority", "severity", "state", "depends_on", "origin", "note")
+    return {name: plain[name] for name in names}

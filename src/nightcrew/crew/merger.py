@@ -1,0 +1,60 @@
+"""The merger: brings a ready commit into the integration branch, after verifying everything again."""
+
+from nightcrew.crew import admission
+from nightcrew.crew.project import Project
+from nightcrew.crew.workspace import MergeStatus, merge
+from nightcrew.model.errors import RepositoryError
+from nightcrew.model.ticket import Event, State
+from nightcrew.store import ledger, shifts, tickets
+from nightcrew.store.store import Tx
+
+
+def ready(project: Project, tx: Tx) -> list[str]:
+    """The ids of tickets that wait to be merged."""
+    return [ticket.id for ticket in tickets.all(tx, states=[State.READY])]
+
+
+def try_merge(project: Project, ticket_id: str, shift_id: str) -> dict[str, object]:
+    """Merge one ticket's commit, if every signature it needs verifies now. Safe to repeat: the same merge again is none.
+
+    Gives ``status`` (merged, conflict, refused, not_admitted), ``reason``, ``commit`` and ``files`` as JSON values.
+    """
+    with project.store.read() as tx:
+        ticket = tickets.get(tx, ticket_id)
+        reasons = list(admission.refusals(project, tx, ticket))
+        started = shifts.get(tx, shift_id).started
+    if reasons:
+        return {"status": "not_admitted", "reason": "; ".join(reasons), "commit": None, "files": []}
+    settings = project.settings.merge
+    if ticket.head is None:  # refusals() has said so already
+        raise RepositoryError(f"{ticket.id} names no commit")
+    result = merge(
+        project.root,
+        into=settings.into,
+        head=ticket.head,
+        message=f"Merge {ticket.id}: {ticket.title}\n\nTicket: {ticket.id}\nVerified-Commit: {ticket.head}\n",
+        when=started,
+        start=project.git.ref(f"refs/heads/{settings.from_branch}") if settings.from_branch else None,
+    )
+    status = "merged" if result.ok else str(result.status)
+    return {"status": status, "reason": result.reason, "commit": result.commit, "files": list(result.files)}
+
+
+def record_merge(tx: Tx, ticket_id: str, result: dict[str, object]) -> None:
+    """Write down how the merge went: done, sent back for a conflict, or still ready with the reason."""
+    status, reason = result["status"], str(result["reason"])
+    if status == "merged":
+        tickets.apply(tx, ticket_id, Event.MERGE, actor="merger", reason=reason, note=f"merged: {reason}")
+    elif status == MergeStatus.CONFLICT:
+        tickets.apply(
+            tx, ticket_id, Event.SEND_BACK, actor="merger", reason=reason, note=reason[:500], base=None, head=None
+        )
+    elif status == "not_admitted":
+        ledger.append(
+            tx, actor="merger", action="merge.refuse", subject=f"refusal:{ticket_id}", data={"reason": reason}
+        )
+        tickets.apply(
+            tx, ticket_id, Event.QUARANTINE, actor="merger", reason=reason, note=f"not merged: {reason}"[:500]
+        )
+    else:
+        tickets.edit(tx, ticket_id, actor="merger", changes={"note": f"not merged: {reason}"[:500]})

@@ -1,0 +1,221 @@
+"""Running the crew in this process: a whole shift or one agent's session, resumed if an earlier run died."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from nightcrew.crew import planning
+from nightcrew.crew.project import Project
+from nightcrew.crew.published import publish_handoffs
+from nightcrew.crew.report import Report, latest, markdown
+from nightcrew.crew.published import write_atomically
+from nightcrew.crew.workspace import workable
+from nightcrew.model.errors import BusyError, UsageError
+from nightcrew.model.manifest import parse
+from nightcrew.store import ledger, locks, manifests, sessions, shifts, turns
+
+LOCK = "shift"
+LOCK_SECONDS = 60
+HEARTBEAT_SECONDS = 15
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a running shift is at: agent, ticket, turns used against the caps, seconds since it began."""
+
+    shift: str
+    session: str | None
+    agent: str | None
+    ticket: str | None
+    used: int
+    soft: int
+    hard: int
+    elapsed_seconds: float
+    message: str
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def run_shift(
+    project: Project,
+    *,
+    agents: Sequence[str] | None = None,
+    brain: str | None = None,
+    until: datetime | None = None,
+    max_minutes: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> Report:
+    """Run one night to its end and give its report. One that died is resumed by the same call.
+
+    ``until`` and ``max_minutes`` end it earlier than ``limits.shift_minutes``. KeyboardInterrupt stops it before the
+    next turn, and a second one at once. Raises BusyError if a shift of this repository runs, UsageError for an agent or brain that
+    does not exist, IntegrityError if the ledger is not the one that was seen last.
+    """
+    chosen = tuple(agents or planning.AGENTS)
+    for agent in chosen:
+        if agent not in planning.AGENTS:
+            raise UsageError(f"there is no agent {agent}", hint=f"Agents: {', '.join(planning.AGENTS)}")
+    if brain not in (None, "mechanical"):
+        raise UsageError(f"there is no brain {brain}", hint="Brains: mechanical")
+    workable(project.root)
+    project.check_ledger()
+    deadline = _deadline(project, until, max_minutes)
+    with _lock(project), _engine(project) as (engine, shift_workflow, _):
+        with project.store.begin() as tx:
+            running = shifts.current(tx)
+            shift = running or shifts.start(tx, agents=chosen, brain=brain, deadline=deadline)
+            shift_id = shift.id
+        engine.start(shift_workflow, shift_id, shift_id)
+        _follow(project, engine, shift_id, shift_id, on_progress)
+    report = latest(project, shift_id)
+    write_atomically(project.state_dir / "reports" / f"{shift_id}.md", markdown(report).encode())
+    return report
+
+
+def run_work(
+    project: Project, agent: str, *, manifest: bytes | None = None, on_progress: OnProgress | None = None
+) -> Report:
+    """Run one session of ``agent`` over ``manifest``, or over a plan made now, as a shift of its own.
+
+    A manifest given by the user is only a choice and an order of tickets: each is checked again when it is taken up.
+    """
+    if agent not in planning.AGENTS:
+        raise UsageError(f"there is no agent {agent}", hint=f"Agents: {', '.join(planning.AGENTS)}")
+    workable(project.root)
+    project.check_ledger()
+    with _lock(project), _engine(project) as (engine, _, session_workflow):
+        with project.store.begin() as tx:
+            if shifts.current(tx) is not None:
+                raise BusyError("a shift is unfinished", hint="Run it to its end first: nightcrew shift")
+            planned = _given(tx, agent, manifest) if manifest else planning.plan_in(project, tx, agent)
+            shift_id = shifts.start(tx, agents=(agent,), brain=None, deadline=_deadline(project, None, None)).id
+            session = sessions.create(
+                tx,
+                shift=shift_id,
+                agent=agent,
+                manifest=planned.id,
+                budget=planned.manifest.budget,
+                brain="mechanical" if agent == "build" else None,
+                tickets=[line.ticket for line in planned.manifest.tickets],
+            )
+        planning.publish(project, planned)
+        engine.start(session_workflow, session, session)
+        _follow(project, engine, session, shift_id, on_progress)
+        with project.store.begin() as tx:
+            shifts.end(tx, shift_id, outcome="done")
+        publish_handoffs(project)
+        project.pin_ledger()
+    return latest(project, shift_id)
+
+
+def request_stop(project: Project) -> str | None:
+    """Ask the running shift to stop before its next turn; gives its id, or None if none runs."""
+    with project.store.begin() as tx:
+        running = shifts.current(tx)
+        if running is not None:
+            shifts.request_stop(tx, running.id)
+    return running.id if running else None
+
+
+def _given(tx: object, agent: str, data: bytes) -> planning.Planned:
+    parsed = parse(data, source="the manifest")
+    if parsed.agent != agent:
+        raise UsageError(f"the manifest is for {parsed.agent}, not for {agent}")
+    return planning.Planned(parsed, manifests.put(tx, agent, data), data)  # type: ignore[arg-type]
+
+
+def _deadline(project: Project, until: datetime | None, max_minutes: int | None) -> datetime:
+    now = project.clock()
+    ends = [now + timedelta(minutes=project.settings.limits.shift_minutes)]
+    if max_minutes is not None:
+        ends.append(now + timedelta(minutes=max_minutes))
+    if until is not None:
+        ends.append(until)
+    return min(ends)
+
+
+@contextmanager
+def _engine(project: Project) -> Iterator[tuple["Engine", "Workflow", "Workflow"]]:
+    from nightcrew.crew.session import session_body
+    from nightcrew.crew.shift import shift_body
+    from nightcrew.engine import Engine
+
+    engine = Engine(database_url=project.database_url, state_dir=project.state_dir)
+    session = engine.workflow("session")(session_body(project, engine))
+    shift = engine.workflow("shift")(shift_body(project, engine, session))
+    engine.queue("sessions", concurrency=1)
+    with engine:
+        yield engine, shift, session
+
+
+@contextmanager
+def _lock(project: Project) -> Iterator[None]:
+    """One shift per repository: a lock in the store with a heartbeat; a dead process's lock runs out by itself."""
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    with project.store.begin() as tx:
+        locks.acquire(tx, LOCK, holder, LOCK_SECONDS)
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(HEARTBEAT_SECONDS):
+            with project.store.begin() as tx:
+                locks.renew(tx, LOCK, holder, LOCK_SECONDS)
+
+    thread = threading.Thread(target=beat, name="shift lock", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        with project.store.begin() as tx:
+            locks.release(tx, LOCK, holder)
+
+
+def _follow(
+    project: Project, engine: "Engine", workflow_id: str, shift_id: str, on_progress: OnProgress | None
+) -> None:
+    """Wait for the workflow, telling what it is at; the first Ctrl-C asks it to stop, the second raises."""
+    began, told, stopping = time.monotonic(), None, False
+    while True:
+        try:
+            engine.result(workflow_id, timeout_seconds=POLL_SECONDS)
+            return
+        except TimeoutError:
+            pass
+        except KeyboardInterrupt:
+            if stopping:
+                raise
+            stopping = True
+            request_stop(project)
+        if on_progress is not None:
+            now = _progress(project, shift_id, time.monotonic() - began, stopping)
+            if told is None or now != told:
+                on_progress(now)
+            told = now
+
+
+def _progress(project: Project, shift_id: str, elapsed: float, stopping: bool) -> Progress:
+    with project.store.read() as tx:
+        running = next((s for s in sessions.list(tx, shift=shift_id) if s.state == "running"), None)
+        used = turns.used(tx, running.id) if running else 0
+        last = ledger.head(tx)
+    message = "stopping before the next turn" if stopping else f"{last.action} {last.subject}" if last else ""
+    return Progress(
+        shift_id,
+        running.id if running else None,
+        running.agent if running else None,
+        running.ticket_now if running else None,
+        used,
+        running.budget.soft if running else 0,
+        running.budget.hard if running else 0,
+        elapsed,
+        message,
+    )

@@ -1,0 +1,208 @@
+"""The morning report: what happened in a shift, what waits for a person, what was not checked."""
+
+from datetime import datetime
+
+from nightcrew.crew.project import Project
+from nightcrew.model.document import Document
+from nightcrew.model.errors import NotFoundError
+from nightcrew.model.handoff import Handoff
+from nightcrew.model.review import WAITING
+from nightcrew.model.severity import Severity
+from nightcrew.model.ticket import State
+from nightcrew.store import handoffs, reviews, sessions, shifts, tickets, turns
+from nightcrew.store.store import Tx
+
+
+class SessionLine(Document):
+    """One session of a shift: turns used against its caps."""
+
+    session: str
+    agent: str
+    tickets: tuple[str, ...]
+    turns: int
+    soft: int
+    hard: int
+    outcome: str
+
+
+class Waiting(Document):
+    """A review that waits for a person."""
+
+    id: str
+    ticket: str
+    title: str
+    reason: str
+    severity: Severity
+
+
+class Note(Document):
+    """A ticket, or a check of one, and what there is to say of it."""
+
+    ticket: str
+    reason: str
+
+
+class Merged(Document):
+    """A ticket whose change is in the integration branch."""
+
+    ticket: str
+    title: str
+    head: str
+
+
+class Unchecked(Document):
+    """A check that could not be made; never counted as clean."""
+
+    ticket: str
+    check: str
+    reason: str
+
+
+class CheckLine(Document):
+    """What one check said of one ticket's commit."""
+
+    ticket: str
+    check: str
+    status: str
+    detail: str
+
+
+class Report(Document):
+    """One shift as people read it in the morning."""
+
+    shift: str
+    started: datetime
+    ended: datetime | None
+    outcome: str
+    sessions: tuple[SessionLine, ...] = ()
+    handoffs: int = 0
+    findings: dict[str, int] = {}
+    inbox: tuple[Waiting, ...] = ()
+    deferred: tuple[Note, ...] = ()
+    merged: tuple[Merged, ...] = ()
+    not_checked: tuple[Unchecked, ...] = ()
+    checks: tuple[CheckLine, ...] = ()
+    quarantined: tuple[Note, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def latest(project: Project, shift: str | None = None) -> Report:
+    """The report of a shift, the latest by default; of one that still runs, what is known so far. Raises NotFoundError."""
+    with project.store.read() as tx:
+        found = shifts.get(tx, shift) if shift else shifts.latest(tx)
+        if found is None:
+            raise NotFoundError("no shift has run yet", hint="Run: nightcrew shift")
+        return build_report(project, tx, found.id)
+
+
+def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
+    """Put the report together from what is stored."""
+    shift = shifts.get(tx, shift_id)
+    ran = sessions.list(tx, shift=shift_id)
+    written = [handoff for session in ran for handoff in handoffs.list(tx, session=session.id)]
+    by_id = {ticket.id: ticket for ticket in tickets.all(tx)}
+    merged = [ticket for ticket in by_id.values() if ticket.state is State.DONE and _merged_in(tx, ticket.id, shift_id)]
+    notes = [] if project.settings.sandbox.mode != "off" else ["the sandbox was off, by nightcrew.toml"]
+    return Report(
+        shift=shift.id,
+        started=shift.started,
+        ended=shift.ended,
+        outcome=shift.outcome or "running",
+        sessions=tuple(
+            SessionLine(
+                session=session.id,
+                agent=session.agent,
+                tickets=tuple(row.ticket for row in session.tickets),
+                turns=turns.used(tx, session.id),
+                soft=session.budget.soft,
+                hard=session.budget.hard,
+                outcome=session.outcome or session.state,
+            )
+            for session in ran
+        ),
+        handoffs=len(written),
+        findings=_severities(written),
+        inbox=tuple(
+            Waiting(
+                id=review.id,
+                ticket=review.ticket,
+                title=by_id[review.ticket].title,
+                reason=review.reason,
+                severity=review.severity,
+            )
+            for review in reviews.list(tx, states=WAITING)
+        ),
+        deferred=tuple(
+            Note(ticket=row.ticket, reason=by_id[row.ticket].note)
+            for session in ran
+            for row in session.tickets
+            if row.outcome in ("deferred", "sent_back", "not_started")
+        ),
+        merged=tuple(Merged(ticket=t.id, title=t.title, head=t.head or "") for t in merged),
+        not_checked=tuple(_unchecked(written)),
+        checks=tuple(
+            CheckLine(ticket=handoff.ticket or "", check=check.name, status=check.status, detail=check.detail)
+            for handoff in written
+            for check in handoff.checks
+        ),
+        quarantined=tuple(
+            Note(ticket=ticket.id, reason=ticket.note) for ticket in by_id.values() if ticket.state is State.QUARANTINED
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _merged_in(tx: Tx, ticket: str, shift_id: str) -> bool:
+    from nightcrew.store import ledger
+
+    shift = shifts.get(tx, shift_id)
+    entry = next((e for e in ledger.entries(tx, subject=f"ticket:{ticket}") if e.action == "ticket.merge"), None)
+    if entry is None:
+        return False
+    at = datetime.fromisoformat(entry.at)
+    return at >= shift.started and (shift.ended is None or at <= shift.ended)
+
+
+def _severities(written: list[Handoff]) -> dict[str, int]:
+    counts = {str(severity): 0 for severity in reversed(Severity)}
+    for finding in {f.fingerprint: f for handoff in written for f in handoff.findings}.values():
+        counts[finding.severity] += 1
+    return counts
+
+
+def _unchecked(written: list[Handoff]) -> list[Unchecked]:
+    return [
+        Unchecked(ticket=handoff.ticket or "", check=check.name, reason=check.detail)
+        for handoff in written
+        for check in handoff.checks
+        if check.status == "not_checked"
+    ]
+
+
+def markdown(report: Report) -> str:
+    """The report as Markdown."""
+    ended = f"{report.ended:%H:%M}" if report.ended else "still running"
+    parts = [
+        f"# Shift {report.shift}: {report.outcome}",
+        f"{report.started:%Y-%m-%d %H:%M} to {ended} UTC. {len(report.sessions)} sessions, {report.handoffs} handoffs.",
+        _section("Waits for you", [f"{w.id} ({w.severity}) {w.ticket} {w.title}: {w.reason}" for w in report.inbox]),
+        _section("Merged", [f"{m.ticket} {m.title} ({m.head[:12]})" for m in report.merged]),
+        _section("Not finished", [f"{n.ticket}: {n.reason}" for n in report.deferred]),
+        _section("Quarantined", [f"{n.ticket}: {n.reason}" for n in report.quarantined]),
+        _section("Not checked", [f"{u.ticket} {u.check}: {u.reason}" for u in report.not_checked]),
+        _section("Checks", [f"{c.ticket} {c.check}: {c.status}. {c.detail}" for c in report.checks]),
+        _section(
+            "Sessions",
+            [
+                f"{s.session} {s.agent}: {', '.join(s.tickets)}; {s.turns} turns (soft {s.soft}, hard {s.hard}); {s.outcome}"
+                for s in report.sessions
+            ],
+        ),
+        _section("Findings", [f"{severity}: {count}" for severity, count in report.findings.items() if count]),
+        _section("Notes", list(report.notes)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return f"## {title}\n\n" + "\n".join(f"- {' '.join(line.split())}" for line in lines) if lines else ""

@@ -1,0 +1,168 @@
+"""From an outcome to a handoff at a desk: written, routed and applied in one transaction."""
+
+from datetime import timedelta
+from typing import Any
+
+from nightcrew.approvals import sign_verdict
+from nightcrew.crew import admission
+from nightcrew.crew.outcome import Outcome
+from nightcrew.crew.project import Project
+from nightcrew.model.budget import Spent
+from nightcrew.model.handoff import HUMAN, Handoff, HandoffKind, Verdict
+from nightcrew.model.review import Review
+from nightcrew.model.routing import Route, route
+from nightcrew.model.severity import Severity
+from nightcrew.model.statement import subject_digest
+from nightcrew.model.ticket import Event, Ticket
+from nightcrew.store import findings, handoffs, ids, ledger, reviews, sessions, tickets, turns
+from nightcrew.store.sessions import Session
+from nightcrew.store.store import Tx
+
+
+def settle(project: Project, tx: Tx, session_id: str, ticket_id: str, outcome: Outcome) -> str:
+    """File the outcome of a session's work on a ticket; gives the handoff's id.
+
+    The handoff, its route, the ticket's new state, the verdict and the review are one transaction: after a kill all of
+    it is there, once, or none of it.
+    """
+    session = sessions.get(tx, session_id)
+    ticket = tickets.get(tx, ticket_id)
+    draft = _draft(tx, session, ticket, outcome)
+    way = _way(project, draft, ticket, outcome)
+    handoff = draft.model_copy(update={"to": way.desk, "severity": way.severity or draft.severity})
+    handoffs.put(tx, handoff)
+    for finding in handoff.findings:
+        findings.record(tx, finding, ticket=ticket.id)
+    ticket = _apply(tx, ticket, handoff, way)
+    if handoff.kind is HandoffKind.VERDICT:
+        _sign(project, tx, ticket, handoff, session.agent)
+    if way.event is Event.GATE:
+        open_review(project, tx, ticket, handoff, way)
+    handoffs.mark_routed(tx, handoff.id)
+    sessions.set_ticket_outcome(tx, session_id, ticket.id, outcome=_word(handoff, way), handoff=handoff.id)
+    return handoff.id
+
+
+def open_review(project: Project, tx: Tx, ticket: Ticket, handoff: Handoff | None, way: Route) -> Review:
+    """Ask a human: a review whose subject is exactly the ticket, the handoff and the commits as they are now."""
+    with_change = way.on_approve not in (Event.APPROVE_WORK, None)
+    subjects = admission.subjects_now(tx, ticket, handoff.id if handoff else None, with_change=with_change)
+    now = tx.now()
+    order = project.playbook.review.reviewers
+    review = Review(
+        id=ids.next_id(tx, "R"),
+        ticket=ticket.id,
+        reason=way.reason,
+        severity=way.severity or Severity.HIGH,
+        confidence=_confidence(handoff),
+        breaks_build=ticket.breaks_build,
+        handoff=handoff.id if handoff else None,
+        subjects=tuple(subject.plain() for subject in subjects),
+        subject_digest=subject_digest(subjects),
+        on_approve=way.on_approve or Event.APPROVE_WORK,
+        assigned=order[0] if order else None,
+        created=now,
+        deadline=now + timedelta(hours=project.playbook.review.deadline_hours),
+    )
+    reviews.add(tx, review)
+    tickets.edit(tx, ticket.id, actor="router", changes={"review": review.id})
+    return review
+
+
+def _way(project: Project, draft: Handoff, ticket: Ticket, outcome: Outcome) -> Route:
+    if outcome.failure is not None:
+        return Route(HUMAN, Event.QUARANTINE, f"{outcome.failure}: {outcome.done}"[:500], None, None)
+    return route(draft, ticket, project.playbook)
+
+
+def _draft(tx: Tx, session: Session, ticket: Ticket, outcome: Outcome) -> Handoff:
+    return Handoff.read(
+        {
+            "id": ids.next_id(tx, "H", width=6),
+            "from": session.agent,
+            "to": "router",
+            "ticket": ticket.id,
+            "session": session.id,
+            "kind": outcome.kind,
+            "verdict": outcome.verdict,
+            "severity": outcome.severity,
+            "breaks_build": outcome.breaks_build,
+            "brain": outcome.brain,
+            "change": outcome.change,
+            "checks": outcome.checks,
+            "findings": outcome.findings,
+            "budget": Spent(used=turns.used(tx, session.id), soft=session.budget.soft, hard=session.budget.hard),
+            "created": tx.now(),
+            "done": outcome.done,
+            "questions": outcome.questions,
+            "next": outcome.next,
+        },
+        source=f"the handoff of {session.id} on {ticket.id}",
+    )
+
+
+def _apply(tx: Tx, ticket: Ticket, handoff: Handoff, way: Route) -> Ticket:
+    """Move the ticket by the route's event; severity and 'breaks the build' only rise, and only at the gate."""
+    changes: dict[str, Any] = {"note": _note(handoff, way)}
+    if handoff.change is not None and handoff.kind in (HandoffKind.WORK, HandoffKind.QUESTION):
+        changes |= {"base": handoff.change.base, "head": handoff.change.head}
+    if handoff.findings:
+        known = (*ticket.findings, *(finding.fingerprint for finding in handoff.findings))
+        changes["findings"] = tuple(dict.fromkeys(known))
+    if way.event is Event.GATE:
+        breaks = handoff.breaks_build or any(finding.breaks_build for finding in handoff.findings)
+        severity = way.severity if ticket.severity is None else ticket.severity.raised_to(way.severity)
+        changes |= {"severity": severity, "breaks_build": ticket.breaks_build or breaks}
+    if way.event is Event.SEND_BACK or (way.event is Event.DEFER and handoff.sender == "build"):
+        changes |= {"base": None, "head": None}
+    return tickets.apply(tx, ticket.id, way.event, actor="router", reason=way.reason, **changes)
+
+
+def _sign(project: Project, tx: Tx, ticket: Ticket, handoff: Handoff, desk: str) -> None:
+    subjects = admission.subjects_now(tx, ticket, handoff.id, with_change=True)
+    envelope = sign_verdict(
+        project.service,
+        repository=project.repository_id,
+        desk=desk,
+        session=handoff.session,
+        verdict=handoff.verdict or Verdict.NOT_CHECKED,
+        checks=handoff.checks,
+        subjects=subjects,
+        clock=project.clock,
+    )
+    ledger.append(
+        tx,
+        actor=desk,
+        action=admission.VERDICT_ACTION,
+        subject=f"verdict:{ticket.id}",
+        data={
+            "desk": desk,
+            "handoff": handoff.id,
+            "head": ticket.head,
+            "verdict": handoff.verdict,
+            "envelope": envelope.plain(),
+        },
+    )
+
+
+def _note(handoff: Handoff, way: Route) -> str:
+    first = next((line for line in handoff.done.splitlines() if line.strip()), "")
+    return f"{handoff.id} from {handoff.sender}: {way.reason or first}"[:500]
+
+
+def _confidence(handoff: Handoff | None) -> float | None:
+    known = [finding.confidence for finding in (handoff.findings if handoff else ()) if finding.confidence is not None]
+    return max(known, default=None)
+
+
+def _word(handoff: Handoff, way: Route) -> str:
+    words = {
+        Event.DEFER: "deferred",
+        Event.SEND_BACK: "sent_back",
+        Event.GATE: "in_review",
+        Event.SUBMIT: "submitted",
+        Event.PASS_QA: "passed",
+        Event.PASS_SECURITY: "passed",
+        Event.QUARANTINE: "quarantined",
+    }
+    return words.get(way.event, str(handoff.kind))

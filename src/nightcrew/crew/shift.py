@@ -1,0 +1,131 @@
+"""A shift: one night as a durable workflow. Plan, run sessions, route, merge; until quiet, stopped, or out of time."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nightcrew.crew import baseline, inbox, merger, planning
+from nightcrew.crew.project import Project
+from nightcrew.crew.published import publish_handoffs
+from nightcrew.crew.report import build_report
+from nightcrew.engine import Workflow
+from nightcrew.model.errors import NightcrewError
+from nightcrew.model.manifest import parse
+from nightcrew.model.ticket import Event, State
+from nightcrew.store import manifests, sessions, shifts, tickets
+from nightcrew.store.store import Tx
+
+if TYPE_CHECKING:
+    from nightcrew.engine import Engine
+
+MAX_SESSIONS = 500
+
+
+def shift_body(project: Project, engine: "Engine", session: Workflow) -> Callable[[str], str]:
+    """The durable workflow's function: runs the shift of the given id and gives its outcome."""
+
+    def run(shift_id: str) -> str:
+        store = project.store
+        engine.transaction("overdue", lambda c: inbox.escalate_overdue(project, store.bind(c)))
+        if engine.step("baseline due", lambda: baseline.is_due(project)):
+            scanned = engine.step("baseline scan", lambda: baseline.scan(project, shift_id))
+            engine.transaction("baseline file", lambda c: baseline.file_findings(project, store.bind(c), scanned))
+        outcome = _sessions(project, engine, session, shift_id)
+        engine.step("publish", lambda: publish_handoffs(project))
+        engine.transaction("end", lambda c: _end(project, store.bind(c), shift_id, outcome))
+        engine.step("pin", project.pin_ledger)
+        return outcome
+
+    return run
+
+
+def _sessions(project: Project, engine: "Engine", session: Workflow, shift_id: str) -> str:
+    store = project.store
+    for number in range(MAX_SESSIONS):
+        planned = engine.transaction(f"plan {number}", lambda c: _next(project, store.bind(c), shift_id))
+        if planned["outcome"]:
+            return str(planned["outcome"])
+        engine.step(f"write {number}", lambda p=planned: _write(project, p["manifest"]))
+        engine.enqueue("sessions", session, planned["session"], planned["session"])
+        failed = _wait(engine, planned["session"])
+        if failed is not None:
+            engine.transaction(
+                f"fail {number}",
+                lambda c, p=planned, e=failed: _fail(project, store.bind(c), p["session"], e),
+            )
+        for ticket in engine.transaction(f"ready {number}", lambda c: merger.ready(project, store.bind(c))):
+            result = engine.step(f"merge {number} {ticket}", lambda t=ticket: merger.try_merge(project, t, shift_id))
+            engine.transaction(
+                f"merged {number} {ticket}", lambda c, t=ticket, r=result: merger.record_merge(store.bind(c), t, r)
+            )
+    return "out_of_budget"
+
+
+def _wait(engine: "Engine", session_id: str) -> str | None:
+    """Wait for a session; what it failed of, or None. The shift goes on: one broken session does not end the night."""
+    from nightcrew.engine import WorkflowCancelled, WorkflowFailed, WorkflowQuarantined
+
+    try:
+        engine.result(session_id)
+    except (WorkflowFailed, WorkflowQuarantined, WorkflowCancelled) as error:
+        return str(error)
+    return None
+
+
+def _next(project: Project, tx: Tx, shift_id: str) -> dict[str, Any]:
+    """Decide what comes next: the outcome if the shift is over, else a session of the first agent that has work."""
+    shift = shifts.get(tx, shift_id)
+    over = None
+    if shift.stop_requested:
+        over = "stopped"
+    elif shift.deadline is not None and tx.now() >= shift.deadline:
+        over = "out_of_time"
+    if over is not None:
+        return {"outcome": over}
+    for agent in ("security", "qa", "build"):  # What is nearest to done comes first.
+        if agent not in shift.agents:
+            continue
+        planned = planning.plan_in(project, tx, agent, shift=shift_id)
+        if planned.manifest.tickets:
+            brain = (shift.brain or _first_brain(project, agent)) if agent == "build" else None
+            session = sessions.create(
+                tx,
+                shift=shift_id,
+                agent=agent,
+                manifest=planned.id,
+                budget=planned.manifest.budget,
+                brain=brain,
+                tickets=[line.ticket for line in planned.manifest.tickets],
+            )
+            return {"outcome": None, "session": session, "manifest": planned.id}
+    return {"outcome": "quiet"}
+
+
+def _first_brain(project: Project, agent: str) -> str:
+    own = project.settings.agents.get(agent)
+    return own.brains[0] if own and own.brains else "mechanical"
+
+
+def _write(project: Project, manifest: str) -> None:
+    with project.store.read() as tx:
+        _, data = manifests.get(tx, manifest)
+    planning.publish(project, planning.Planned(parse(data, source=manifest), manifest, data))
+
+
+def _fail(project: Project, tx: Tx, session_id: str, error: str) -> None:
+    """Put the tickets of a session that broke where they are safe: taken-up ones in quarantine, with the reason."""
+    for row in sessions.get(tx, session_id).tickets:
+        if row.outcome is not None:
+            continue
+        if tickets.get(tx, row.ticket).state is State.BUILDING:
+            reason = f"session {session_id} broke: {error}"
+            tickets.apply(tx, row.ticket, Event.QUARANTINE, actor="shift", reason=reason, note=reason[:500])
+        sessions.set_ticket_outcome(tx, session_id, row.ticket, outcome="failed")
+    sessions.end(tx, session_id, outcome="failed", note=error[:500])
+
+
+def _end(project: Project, tx: Tx, shift_id: str, outcome: str) -> None:
+    shifts.end(tx, shift_id, outcome=outcome)
+    shifts.set_report(tx, shift_id, build_report(project, tx, shift_id).plain())
+
+
+__all__ = ["NightcrewError", "shift_body"]

@@ -1,0 +1,65 @@
+"""Turns: each is charged here before its request is sent, so that no crash lets a session send more than its cap."""
+
+from statistics import median
+
+from sqlalchemy import func, insert, select
+
+from nightcrew.model.errors import BudgetError, UsageError
+from nightcrew.model.ticket import Kind
+from nightcrew.store import ledger
+from nightcrew.store.schema import sessions, tickets, turns
+from nightcrew.store.store import Tx
+
+
+def charge(tx: Tx, session: str, key: str, ticket: str | None, hard: int, *, actor: str = "nightcrew") -> int:
+    """Charge one turn to ``session`` and give how many it has used then.
+
+    ``key`` names the request: charged before, it is not charged again. The caller sends the request only once this is
+    committed. Raises BudgetError if the session has used ``hard`` turns.
+    """
+    spent = used(tx, session)
+    if _charged(tx, session, key):
+        return spent
+    if spent >= hard:
+        raise BudgetError(f"session {session} has used all {hard} turns of its budget")
+    number = spent + 1
+    tx.connection.execute(insert(turns).values(session=session, number=number, key=key, ticket=ticket, at=tx.stamp()))
+    data = {"number": number, "key": key, "ticket": ticket}
+    ledger.append(tx, actor=actor, action="turn.charge", subject=f"session:{session}", data=data)
+    return number
+
+
+def used(tx: Tx, session: str) -> int:
+    """How many turns were charged to ``session``."""
+    query = select(func.max(turns.c.number)).where(turns.c.session == session)
+    return tx.connection.execute(query).scalar() or 0
+
+
+def used_for(tx: Tx, session: str, ticket: str) -> int:
+    """How many of the session's turns went to ``ticket``."""
+    query = select(func.count()).where(turns.c.session == session, turns.c.ticket == ticket)
+    return tx.connection.execute(query).scalar() or 0
+
+
+def medians(tx: Tx, *, sessions_back: int = 200) -> dict[tuple[str, Kind], int]:
+    """The median number of turns a ticket took, rounded, by agent and kind, over the last ended sessions."""
+    if sessions_back < 1:
+        raise UsageError("sessions_back is at least 1")
+    recent = select(sessions.c.id, sessions.c.agent).where(sessions.c.state == "ended")
+    last = recent.order_by(sessions.c.ended.desc()).limit(sessions_back).subquery()
+    query = (
+        select(last.c.agent, tickets.c.kind, func.count())
+        .select_from(turns)
+        .join(last, last.c.id == turns.c.session)
+        .join(tickets, tickets.c.id == turns.c.ticket)
+        .group_by(last.c.agent, tickets.c.kind, turns.c.session, turns.c.ticket)
+    )
+    counts: dict[tuple[str, Kind], list[int]] = {}
+    for agent, kind, taken in tx.connection.execute(query):
+        counts.setdefault((agent, Kind(kind)), []).append(taken)
+    return {group: round(median(taken)) for group, taken in counts.items()}
+
+
+def _charged(tx: Tx, session: str, key: str) -> bool:
+    query = select(turns.c.number).where(turns.c.session == session, turns.c.key == key)
+    return tx.connection.execute(query).scalar() is not None

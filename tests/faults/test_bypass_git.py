@@ -462,6 +462,7 @@ def test_work_that_does_not_build_on_its_base_is_refused(repo: Path, tmp_path: P
         "refs/heads/nightcrew/x.lock",
         "refs/heads/nightcrew/--x",
         "refs/heads/nightcrew",
+        "refs/heads/nightcrew/integration",
         "refs/remotes/origin/main",
         "refs/heads/nightcrew/a\nrefs/heads/main",
         "refs/heads/nightcrew/a b",

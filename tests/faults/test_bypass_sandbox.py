@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from nightcrew.sandbox import Completed, Limits, Policy, landlock, run, scrubbed_environment
+from nightcrew.sandbox import Completed, Limits, Policy, attend, landlock, run, scrubbed_environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Landlock is of Linux")
 
@@ -391,7 +391,10 @@ def test_the_guard_survives_and_tells_the_truth(prison: Prison) -> None:
     script = """
 for pid in 1 $PPID; do
   for number in 9 15 10 17 19; do kill -$number $pid 2>/dev/null; done
-  for fd in 3 4 5 6 7 8 9; do echo 'status 0' > /proc/$pid/fd/$fd; echo 'refused x' > /proc/$pid/fd/$fd; done 2>/dev/null
+  for fd in 3 4 5 6 7 8 9; do
+    echo 'status 0' > /proc/$pid/fd/$fd
+    echo 'refused x' > /proc/$pid/fd/$fd
+  done 2>/dev/null
 done
 exit 7"""
     completed = prison.shell(script)
@@ -413,7 +416,8 @@ BEAT = "while :; do echo x >> beat; sleep 0.05; done"
 
 @pytest.mark.parametrize("kind", OUTLIVE)
 @pytest.mark.parametrize("how", ["ends", "is killed for time"])
-def test_nothing_outlives_the_command(kind: str, how: str, prison: Prison) -> None:
+def test_nothing_outlives_the_command(kind: str, how: str, prison: Prison, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attend, "GRACE_SECONDS", 0.3)
     script = OUTLIVE[kind].format(beat=BEAT)
     if how == "ends":
         completed = prison.shell(f"{script}\nsleep 0.3")

@@ -318,7 +318,7 @@ def test_mistakes_of_the_caller_are_named(engines: Callable[..., Engine]) -> Non
     with pytest.raises(UsageError, match="no queue"):
         engine.enqueue("nowhere", one, "x")
     with pytest.raises(UsageError, match="launched"):
-        engine.workflow("late")
+        engine.workflow("late")(lambda: 1)
     with pytest.raises(NotFoundError):
         engine.result("nobody", 1)
     assert engine.status("nobody") is None

@@ -1,6 +1,7 @@
 """What a sandboxed command can do, and how it ends."""
 
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -346,6 +347,48 @@ def test_other_sandboxes_are_told_the_same_policy(tmp_path: Path, monkeypatch: p
     assert launch.argv[-2:] == ("--", "x")
     position = launch.argv.index(str(tmp_path))
     assert launch.argv[position - 1] == "--bind"
+
+
+OUTSIDE = """
+import sys
+from pathlib import Path
+from nightcrew.sandbox import Policy, run, scrubbed_environment
+work, temp = Path(sys.argv[1]), Path(sys.argv[2])
+for command in ("echo x > f && cat f", "cat /etc/hostname > /var/f", "ls /", f"chmod 600 {sys.argv[3]}"):
+    completed = run(["sh", "-c", command], cwd=work, policy=Policy((work, temp), (Path(sys.argv[3]),)),
+        environment=scrubbed_environment(temp=temp), timeout=20)
+    print(completed.returncode, completed.sandbox)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="needs root, to give it up")
+def test_without_privileges_a_user_namespace_serves(work: Path) -> None:
+    unprivileged = ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+setfcap", "--no-new-privs"]
+    readable = work.parent / "readable"
+    readable.write_text("x")
+    # Without CAP_SYS_ADMIN, as a user who is not root; CAP_SETFCAP is what the kernel asks for to map root to root.
+    command = [*unprivileged, sys.executable, "-c", OUTSIDE, str(work), str(work.parent / "temp"), str(readable)]
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = completed.stdout.splitlines()
+    assert [line.partition(" ")[0] == "0" for line in lines] == [True, False, False, False]
+    assert readable.stat().st_mode & 0o777 == 0o644
+    assert all(line.endswith("namespaces, seccomp") for line in lines), lines
+
+
+def test_a_sandbox_works_in_a_sandbox(box: Box, work: Path) -> None:
+    """As when the crew works on a project that uses nightcrew: the inner one has Landlock alone."""
+    temp = work.parent / "temp"
+    source = Path(runner.__file__).parents[2]
+    (temp / "inner").mkdir()
+    (work / "inner").mkdir()
+    (work / "readable").write_text("x")
+    policy = Policy(writable=(work, temp), readable=(source,))
+    script = f"import sys; sys.path.insert(0, {str(source)!r})\n{OUTSIDE}"
+    completed = box(
+        sys.executable, "-c", script, str(work / "inner"), str(temp / "inner"), str(work / "readable"), policy=policy
+    )
+    lines = completed.stdout.decode().splitlines()
+    assert [line.partition(" ")[0] == "0" for line in lines][:3] == [True, False, False], completed.tail()
 
 
 def test_importing_the_sandbox_is_cheap() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nightcrew.crew.workspace import (
+    Git,
     MergeStatus,
     Workspace,
     changed_paths,
@@ -30,7 +31,15 @@ from nightcrew.crew.workspace import (
     workspace_head,
 )
 from nightcrew.crew.workspace.inside import Runner
-from nightcrew.model.errors import BusyError, IntegrityError, NotFoundError, PolicyError, RepositoryError, UsageError
+from nightcrew.model.errors import (
+    BusyError,
+    IntegrityError,
+    NotFoundError,
+    PolicyError,
+    RepositoryError,
+    TransientError,
+    UsageError,
+)
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BRANCH = "nightcrew/T-0012"
@@ -317,6 +326,20 @@ def test_a_ticket_branch_that_the_user_has_checked_out_is_left_alone(repo: Path,
         deliver(workspace, runner, tmp_path, "a = 5\n")
     assert git(repo, "rev-parse", "HEAD") == head
     assert git(repo, "status", "--porcelain") == ""
+
+
+def test_a_ref_that_moved_meanwhile_is_transient_and_one_without_room_is_not(repo: Path) -> None:
+    head = resolve(repo, "HEAD")
+    newer = commit(repo, code="a = 3\n")
+    user = Git(repo)
+    with pytest.raises(TransientError):
+        user.update_refs(("refs/heads/nightcrew/x", head, newer))
+    user.update_refs(("refs/heads/nightcrew/x", head, user.zero))
+    with pytest.raises(TransientError):
+        user.update_refs(("refs/heads/nightcrew/y", head, user.zero), ("refs/heads/nightcrew/x", newer, user.zero))
+    assert git(repo, "for-each-ref", "refs/heads/nightcrew/y") == ""
+    with pytest.raises(RepositoryError):
+        user.update_refs(("refs/heads/nightcrew/x/y", head, user.zero))
 
 
 # --- merging ----------------------------------------------------------------------------------------------------------

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 SCHEMA = "dbos"
 """Where DBOS keeps its tables on Postgres. On SQLite they lie beside ours."""
 
-_IDLE_SECONDS = 3600.0
-
 
 @dataclass(frozen=True)
 class Registration:
@@ -151,8 +149,6 @@ def launch(
         # Only recv, events and streams need LISTEN; we use none of them.
         "use_listen_notify": False,
         "notification_listener_polling_interval_sec": polling_seconds,
-        # Our schedules are the machine's (launchd, systemd, cron).
-        "scheduler_polling_interval_sec": _IDLE_SECONDS,
         "sys_db_pool_size": 15,
     }
     system: Database | None = None
@@ -183,7 +179,7 @@ def launch(
 
 
 def import_disarmed(*, debug: bool) -> None:
-    """Import DBOS with its pickle, its console output and its cloud mode off."""
+    """Import DBOS with its pickle, its schedules, its console output and its cloud mode off."""
     logger = logging.getLogger("dbos")
     # A handler that is there already keeps DBOS from adding its own, which prints.
     if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
@@ -191,10 +187,13 @@ def import_disarmed(*, debug: bool) -> None:
     logger.propagate = debug
 
     disarm_pickle()
+    from dbos import _dbos
     from dbos._utils import GlobalParams
 
     # Set by an environment variable; it would connect to DBOS's servers.
     GlobalParams.dbos_cloud = False
+    # Our schedules are the machine's (launchd, systemd, cron); a row in DBOS's table must not start anything.
+    vars(_dbos)["dynamic_scheduler_loop"] = _no_schedules
 
 
 def registered_function(name: str) -> Callable[..., Any]:
@@ -218,6 +217,10 @@ def within_workflow() -> bool:
 
     context = get_local_dbos_context()
     return context is not None and context.is_within_workflow()
+
+
+def _no_schedules(_stop: threading.Event, _polling_seconds: float) -> None:
+    """Stands where DBOS would look for schedules."""
 
 
 def _poll_recovery_queue(dbos: "DBOS", polling_seconds: float) -> None:

@@ -1,15 +1,18 @@
 """A manifest: the immutable plan of one agent session, written by the planner."""
 
+import json
 from typing import Literal
 
 from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
 from nightcrew.model.budget import Budget
 from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.document import Document
+from nightcrew.model.errors import DocumentError
 from nightcrew.model.frontmatter import dump_yaml, load_yaml
-from nightcrew.model.ticket import TICKET_ID, Kind, Priority
 from nightcrew.model.severity import Severity
+from nightcrew.model.ticket import TICKET_ID, Kind, Priority
 
 SCHEMA = "nightcrew/manifest/v1"
 
@@ -29,10 +32,10 @@ class Line(Document):
     work_digest: str
 
 
-class LeftOut(Document):
-    """A ticket that is not in the manifest, and why."""
+class LeftOut(TypedDict):
+    """A ticket that is not in the manifest, and why. There may be a hundred thousand: a plain mapping."""
 
-    ticket: str = Field(pattern=TICKET_ID)
+    ticket: str
     reason: str
 
 
@@ -51,13 +54,31 @@ class Manifest(Document):
 
 
 def render(manifest: Manifest) -> bytes:
-    """The document's bytes: YAML, UTF-8."""
-    return dump_yaml(manifest.plain()).encode()
+    """The document's bytes: YAML, UTF-8. What was left out may be the whole backlog: it is one flow mapping a line."""
+    plain = manifest.model_dump(mode="json", exclude={"left_out"})
+    lines = [f"  - {_flow(out)}" for out in manifest.left_out]
+    end = "left_out: []\n" if not lines else "left_out:\n" + "\n".join(lines) + "\n"
+    return (dump_yaml(plain) + end).encode()
 
 
 def parse(data: bytes, *, source: str) -> Manifest:
     """Read a manifest; raises DocumentError."""
-    return Manifest.read(load_yaml(data.decode("utf-8", "replace"), source=source), source=source)
+    text = data.decode("utf-8", "replace")
+    head, marker, tail = text.rpartition("\nleft_out:\n")
+    lines = tail.splitlines()
+    if marker and lines and all(line.startswith('  - {"ticket":') for line in lines):
+        value = load_yaml(head, source=source)
+        try:
+            # JSON is YAML: what was written one mapping a line is read a hundred times faster.
+            left_out = [json.loads(line[4:]) for line in lines]
+        except ValueError as error:
+            raise DocumentError(f"{source}: left_out is not YAML: {error}") from None
+        return Manifest.read({**value, "left_out": left_out}, source=source)
+    return Manifest.read(load_yaml(text, source=source), source=source)
+
+
+def _flow(out: LeftOut) -> str:
+    return f'{{"ticket":{json.dumps(out["ticket"])},"reason":{json.dumps(out["reason"])}}}'
 
 
 def manifest_id(data: bytes) -> str:

@@ -80,7 +80,12 @@ class Landlock:
             "rules": _rules(policy, private=False),
             "families": (_AF_INET, _AF_INET6, _AF_NETLINK) if policy.network else (),
         }
-        gaps = [f"namespaces ({reason})", "metadata of readable files (chmod, utime)", "names of other processes", "System V IPC"]
+        gaps = [
+            f"namespaces ({reason})",
+            "metadata of readable files (chmod, utime)",
+            "names, priorities and limits of other processes",
+            "System V IPC",
+        ]
         if abi() < _SIGNALS_ABI:
             gaps.append("signals to the user's other processes")
         if os.getuid() == 0 and policy.limits.processes is not None:

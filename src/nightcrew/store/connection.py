@@ -120,9 +120,7 @@ def _explain_driver(error: BaseException, where: str) -> NightcrewError | None:
         )
     if "is full" in lowered or _errno(error) in (errno.ENOSPC, errno.EDQUOT):
         return TransientError(f"no space left for {place}: {text}", hint="Free disk space, then run the command again.")
-    if "readonly" in lowered or "unable to open" in lowered or isinstance(error, PermissionError):
-        return _cannot_write(place, text)
-    if _errno(error) in (errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT):
+    if "readonly" in lowered or "unable to open" in lowered or isinstance(error, OSError):
         return _cannot_write(place, text)
     if "locked" in lowered:
         return BusyError(f"another process has held {place} for {BUSY_TIMEOUT_MS // 1000} seconds")

@@ -82,8 +82,9 @@ def known(tx: Tx, fingerprints: Iterable[str]) -> dict[str, FindingState]:
     return found
 
 
-def set_state(tx: Tx, fingerprint: str, state: FindingState, *, actor: str, reason: str = "") -> None:
+def set_state(tx: Tx, fingerprint: str, state: FindingState | str, *, actor: str, reason: str = "") -> None:
     """Say what became of a finding; raises NotFoundError."""
+    state = FindingState(state)
     before = find(tx, fingerprint)
     if before is None:
         raise NotFoundError(f"there is no finding {fingerprint}")

@@ -10,24 +10,41 @@ from sqlalchemy import insert, select
 
 from nightcrew.model.canonical import canonical_json
 from nightcrew.model.entry import GENESIS, Entry, broken, entry_hash, seal
-from nightcrew.model.errors import IntegrityError
+from nightcrew.model.errors import DocumentError, IntegrityError
 from nightcrew.store.schema import ledger
 from nightcrew.store.store import Tx
 
+__all__ = [
+    "Entry",
+    "append",
+    "check",
+    "data",
+    "entries",
+    "genesis",
+    "head",
+    "latest_for",
+    "verify",
+]
+
 _PAGE = 1000
 _RUN = 5000
+_INSERT = insert(ledger)
+_HEAD = select(ledger).order_by(ledger.c.seq.desc()).limit(1)
 _COLUMNS = "seq, at, actor, action, subject, data, prev, hash, seal"
 
 
 def append(tx: Tx, *, actor: str, action: str, subject: str, data: Mapping[str, Any]) -> Entry:
-    """Add one entry and give it. ``subject`` is ``noun:id``; ``data`` is anything that JSON has a form for."""
+    """Add one entry and give it. ``subject`` is ``noun:id``; ``data`` is anything that JSON has a form for.
+
+    Raises DocumentError for text that no encoding holds.
+    """
     before = head(tx)
     seq, prev = (before.seq + 1, before.hash) if before else (1, GENESIS)
-    text = canonical_json(data).decode()
+    text = _canonical(data)
     at = tx.stamp()
     hashed = entry_hash(seq, at, actor, action, subject, text, prev)
     entry = Entry(seq, at, actor, action, subject, text, prev, hashed, seal(tx.seal_key, hashed))
-    tx.connection.execute(insert(ledger).values(entry._asdict()))
+    tx.connection.execute(_INSERT, entry._asdict())
     return entry
 
 
@@ -44,7 +61,7 @@ def data(entry: Entry) -> dict[str, Any]:
 
 def head(tx: Tx) -> Entry | None:
     """The last entry, None if there is none."""
-    return _first(tx, select(ledger).order_by(ledger.c.seq.desc()).limit(1))
+    return _first(tx, _HEAD)
 
 
 def latest_for(tx: Tx, subject: str) -> Entry | None:
@@ -111,14 +128,13 @@ class _IntactRun:
 
     def __call__(self, run: Sequence[Any], number: int, before: str) -> bool:
         sha256, inner, outer, quote = hashlib.sha256, self._inner.copy, self._outer.copy, _quote
+        link = quote(before)
         try:
             for seq, at, actor, action, subject, text, prev, hashed, sealed in run:
                 number += 1
                 if seq != number or prev != before:
                     return False
-                content = (
-                    f"[{seq:d},{quote(at)},{quote(actor)},{quote(action)},{quote(subject)},{quote(text)},{quote(prev)}]"
-                )
+                content = f"[{seq:d},{quote(at)},{quote(actor)},{quote(action)},{quote(subject)},{quote(text)},{link}]"
                 if sha256(content.encode()).hexdigest() != hashed:
                     return False
                 inside = inner()
@@ -127,7 +143,7 @@ class _IntactRun:
                 outside.update(inside.digest())
                 if outside.hexdigest() != sealed:
                     return False
-                before = hashed
+                before, link = hashed, f'"{hashed}"'
         except (TypeError, ValueError, AttributeError):  # not even the types are right: ``broken`` has the words
             return False
         return True
@@ -139,6 +155,13 @@ def _run_after(tx: Tx, seq: int) -> list[tuple[Any, ...]]:
         f"SELECT {_COLUMNS} FROM ledger WHERE seq > {seq:d} ORDER BY seq LIMIT {_RUN:d}"  # noqa: S608 - only integers
     )
     return list(found.cursor.fetchall()) if found.cursor else []
+
+
+def _canonical(data: Mapping[str, Any]) -> str:
+    try:
+        return canonical_json(data).decode()
+    except UnicodeEncodeError:
+        raise DocumentError("the ledger was given half of a surrogate pair, which is not text") from None
 
 
 def _hash_of(tx: Tx, seq: int) -> str | None:

@@ -70,7 +70,7 @@ def find(tx: Tx, name: str) -> Lock | None:
 
 
 def _here() -> str:
-    """The name of this machine; on Linux also the space of process numbers, since another container's mean nothing here."""
+    """The name of this machine; on Linux also its space of process numbers, since another container has its own."""
     space = Path("/proc/self/ns/pid")
     return f"{socket.gethostname()} {space.readlink()}" if space.is_symlink() else socket.gethostname()
 

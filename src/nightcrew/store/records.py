@@ -12,7 +12,7 @@ from nightcrew.store import ledger, rows
 from nightcrew.store.schema import records
 from nightcrew.store.store import Tx
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")  # both databases split names at other characters, each at its own
 _MOST_WORDS = 64
 
 _SQLITE = text(
@@ -75,9 +75,9 @@ def list_of_words(query: str) -> builtins.list[str]:
 
 
 def _text(record: SessionRecord) -> str:
+    """The words of a record, as a query's are split."""
     parts = (record.title, record.summary, *record.decisions, *record.questions, *record.files, *record.tickets)
-    joined = "\n".join((*parts, record.agent))
-    return joined.replace("\0", " ").encode("utf-8", "replace").decode()
+    return " ".join(_WORD.findall("\n".join((*parts, record.agent))))
 
 
 def _doc(tx: Tx, session: str) -> str | None:

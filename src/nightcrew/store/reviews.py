@@ -1,4 +1,4 @@
-"""Reviews: what waits in the inbox, and the signed decisions. A row proves nothing: verify the signature at each use."""
+"""Reviews: what waits in the inbox, and the signed decisions. A row proves nothing: verify the signature each time."""
 
 import builtins
 from collections.abc import Iterable, Mapping

@@ -25,7 +25,10 @@ from nightcrew.model.errors import BusyError, IntegrityError, UsageError
 
 MAX_BUNDLE_BYTES = 512 * 1024**2
 _HEADER_LIMIT = 64 * 1024
-_OWN_REF = re.compile(r"refs/(heads/)?nightcrew/[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+# Of nightcrew's own, but never the integration branch: that one only ``merge`` moves.
+_OWN_REF = re.compile(
+    r"refs/(heads/)?nightcrew/(?!integration(/|$))[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
+)
 _KEPT = "refs/nightcrew/kept"
 
 
@@ -76,7 +79,7 @@ def fetch_bundle(
     with _opened(bundle_file, max_bytes) as stream:
         header = read_header(stream)
         _check_header(git, header, expected_head, ref)
-        with tempfile.TemporaryDirectory(prefix="nightcrew-", dir=git.objects_dir) as name:
+        with tempfile.TemporaryDirectory(prefix="tmp_objdir-nightcrew-", dir=git.objects_dir) as name:
             quarantine = Path(name)
             (quarantine / "pack").mkdir()
             _index(git, stream, quarantine, max_bytes)

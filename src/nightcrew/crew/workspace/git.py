@@ -164,13 +164,16 @@ class Git:
     def update_refs(self, *updates: tuple[str, str, str]) -> None:
         """Set refs, each (name, new, old), all or none, and only while each still has its old value (``zero``: none).
 
-        Raises TransientError when a ref was changed by someone else meanwhile or is locked.
+        Raises TransientError when a ref was changed by someone else meanwhile or is locked, RepositoryError when it
+        cannot be (a branch named ``nightcrew`` leaves no room for ``nightcrew/T-1``).
         """
         lines = "".join(f"update {name}\0{new}\0{old}\0" for name, new, old in updates)
         output = self.refs("update-ref", "-z", "--stdin", stdin=os.fsencode(lines))
         if output.status != 0:
             names = ", ".join(name for name, _, _ in updates)
-            raise TransientError(f"{self.repo}: {names} could not be set: {output.reason}")
+            moved = any((self.ref(name) or self.zero) != old for name, _, old in updates)
+            kind = TransientError if moved or b".lock" in output.stderr else RepositoryError
+            raise kind(f"{self.repo}: {names} could not be set: {output.reason}")
 
     @cached_property
     def _shadow(self) -> "tempfile.TemporaryDirectory[str]":

@@ -31,7 +31,7 @@ def become(spec: dict[str, Any], report: Report) -> NoReturn:
         if spec["isolation"] is not None:
             _restrict(spec["isolation"])
     except Exception as error:
-        report.refused(f"{getattr(error, 'strerror', None) or error!r}")
+        report.refused(error)
         os._exit(1)
     try:
         os.chdir(spec["cwd"])

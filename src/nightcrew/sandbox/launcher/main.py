@@ -34,7 +34,7 @@ def main() -> None:
     try:
         _launch(spec, report)
     except Exception as error:
-        report.refused(f"{getattr(error, 'strerror', None) or error!r}")
+        report.refused(error)
     os._exit(0)
 
 
@@ -68,7 +68,7 @@ def _as_init(spec: dict[str, Any], report: Report) -> None:
         if spec["isolation"]["network"]:
             namespaces.raise_loopback()
     except Exception as error:
-        report.refused(f"{getattr(error, 'strerror', None) or error!r}")
+        report.refused(error)
         os._exit(1)
     child = os.fork()
     if child == 0:

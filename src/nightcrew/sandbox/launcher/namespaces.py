@@ -54,8 +54,11 @@ def _kernel() -> tuple[int, int]:
 
 
 def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY)
     try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_WRONLY)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, f"{path}: {os.strerror(error.errno or 0)}") from None

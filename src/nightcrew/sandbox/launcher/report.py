@@ -12,8 +12,9 @@ class Report:
     def _line(self, text: str) -> None:
         os.write(self._descriptor, text.replace("\n", " ").encode("utf-8", "replace") + b"\n")
 
-    def refused(self, reason: str) -> None:
+    def refused(self, error: Exception) -> None:
         """The restrictions could not be put in place; nothing was run."""
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
         self._line(f"refused {reason}")
 
     def failed(self, status: int, reason: str) -> None:

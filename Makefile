@@ -1,0 +1,41 @@
+# Everything here does its own set-up in .venv; nothing needs to be installed by hand but Python 3.11+, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: demo test lint unit bench storms clean
+
+demo: $(STAMP)  ## two shifts on a small real repository, with an approval between them; under a minute
+	$(BIN)/nightcrew demo
+
+test: $(STAMP) lint unit  ## everything that CI runs
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/pytest -n 2 --dist loadfile
+
+bench: $(STAMP)  ## the benchmarks, in full; prints tables and writes bench/results/
+	$(BIN)/python bench/planner.py
+	$(BIN)/python bench/ledger.py
+
+storms: $(STAMP)  ## the fault tests in full length (CI runs the same code with fewer rounds)
+	NIGHTCREW_STORM_ROUNDS=30 $(BIN)/pytest tests/faults -q
+
+# uv if it is there, else the venv module and pip.
+$(STAMP): pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
+	else \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "nightcrew needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }; \
+	  $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	fi
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

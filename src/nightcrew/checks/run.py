@@ -1,0 +1,33 @@
+"""The seam to whoever runs commands: every outside tool of this package goes through it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from nightcrew.model.errors import NightcrewError
+from nightcrew.sandbox import Completed
+
+
+class CheckError(NightcrewError):
+    """A check could not be made, so nothing is known."""
+
+    code = "NC-CHECK"
+    exit_status = 4
+
+
+class Run(Protocol):
+    """Runs a command at a workspace, in its sandbox. Paths given as ``writable`` and ``readable`` are added to its policy."""
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        writable: Sequence[Path] = (),
+        readable: Sequence[Path] = (),
+        network: bool = False,
+    ) -> Completed:
+        """How the command ended; ``timeout`` in seconds."""
+        ...

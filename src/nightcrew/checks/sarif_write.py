@@ -1,0 +1,74 @@
+"""Writing findings as SARIF 2.1.0, for other tools and for evidence."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from nightcrew.model.finding import Finding
+from nightcrew.model.severity import Severity
+
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_LEVELS = {
+    Severity.INFO: "none",
+    Severity.LOW: "note",
+    Severity.MEDIUM: "warning",
+    Severity.HIGH: "error",
+    Severity.CRITICAL: "error",
+}
+_SCORES = {
+    Severity.INFO: "0.0",
+    Severity.LOW: "2.0",
+    Severity.MEDIUM: "5.0",
+    Severity.HIGH: "8.0",
+    Severity.CRITICAL: "9.5",
+}
+
+
+def write_sarif(findings: Sequence[Finding]) -> bytes:
+    """``findings`` as one SARIF log (UTF-8 JSON), a run for each tool, in the order given; same findings, same bytes."""
+    tools = dict.fromkeys(finding.tool for finding in findings)
+    runs = [_run(tool, [finding for finding in findings if finding.tool == tool]) for tool in tools]
+    log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": runs}
+    return json.dumps(log, ensure_ascii=False, indent=1).encode("utf-8", "replace")
+
+
+def _run(tool: str, findings: Sequence[Finding]) -> dict[str, Any]:
+    rules = list(dict.fromkeys(finding.rule for finding in findings))
+    return {
+        "tool": {"driver": {"name": tool, "rules": [{"id": rule} for rule in rules]}},
+        "results": [_result(finding, rules.index(finding.rule)) for finding in findings],
+        "columnKind": "unicodeCodePoints",
+    }
+
+
+def _result(finding: Finding, rule_index: int) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "ruleId": finding.rule,
+        "ruleIndex": rule_index,
+        "level": _LEVELS[finding.severity],
+        "message": {"text": finding.message},
+        "fingerprints": {"nightcrew/v1": finding.fingerprint},
+        "properties": {
+            "security-severity": _SCORES[finding.severity],
+            "category": finding.category.value,
+            "breaksBuild": finding.breaks_build,
+            "fixable": finding.fixable,
+            "confidence": finding.confidence,
+        },
+    }
+    if finding.path is not None:
+        physical: dict[str, Any] = {"artifactLocation": {"uri": quote(finding.path), "uriBaseId": "%SRCROOT%"}}
+        if finding.line is not None:
+            physical["region"] = _region(finding, finding.line)
+        result["locations"] = [{"physicalLocation": physical}]
+    return result
+
+
+def _region(finding: Finding, line: int) -> dict[str, Any]:
+    region: dict[str, Any] = {"startLine": line}
+    if finding.end_line is not None:
+        region["endLine"] = finding.end_line
+    if finding.evidence:
+        region["snippet"] = {"text": finding.evidence}
+    return region

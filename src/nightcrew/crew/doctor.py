@@ -1,0 +1,105 @@
+"""What works on this machine, what does not, and what to do about it."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nightcrew.checks import detect
+from nightcrew.crew.project import STATE, Project, load_project
+from nightcrew.crew.workspace import workable
+from nightcrew.model.errors import NightcrewError
+from nightcrew.sandbox import available
+
+Status = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that was looked at; ``hint`` says what to do if it is not ok."""
+
+    name: str
+    status: Status
+    detail: str
+    hint: str = ""
+
+
+def diagnose(start: Path) -> list[Diagnosis]:
+    """Look at this machine and at the repository around ``start``; a failed look is an error in the list, never raised."""
+    found = [_python(), _git(), _sandbox()]
+    try:
+        project = load_project(workable(start).root)
+    except NightcrewError as error:
+        return [*found, Diagnosis("repository", "error", str(error), error.hint)]
+    try:
+        found += list(_repository(project))
+    finally:
+        project.close()
+    return found
+
+
+def _repository(project: Project) -> Iterator[Diagnosis]:
+    state = project.repository()
+    yield Diagnosis("repository", "ok", f"{project.root} at {(state.head or '')[:12]}")
+    if state.dirty:
+        yield Diagnosis("working tree", "warning", "has changes that are not committed", "Commit what the crew should see.")
+    yield from _checked("checks", lambda: "; ".join(f"{k}: {v}" for k, v in detect(project.root).summary().items()))
+    if not (project.state_dir / "nightcrew.db").exists() and not project.settings.database_url:
+        yield Diagnosis("state", "error", f"{STATE} is not prepared", "Run: nightcrew init")
+        return
+    yield from _checked("state", lambda: project.database_url.split("@")[-1])
+    yield from _checked("ledger", lambda: _ledger(project))
+    yield from _checked("reviewers", lambda: _reviewers(project))
+    yield from _workspaces(project)
+
+
+def _checked(name: str, look: Callable[[], str]) -> Iterator[Diagnosis]:
+    try:
+        yield Diagnosis(name, "ok", look())
+    except NightcrewError as error:
+        yield Diagnosis(name, "error", str(error), error.hint)
+
+
+def _ledger(project: Project) -> str:
+    project.check_ledger()
+    seen = project.anchor.ledger(project.repository_id).read()
+    return f"its head was seen at entry {seen.sequence if seen else 0}"
+
+
+def _reviewers(project: Project) -> str:
+    active = [reviewer.name for reviewer in project.anchor.reviewers(project.repository_id) if reviewer.active]
+    return ", ".join(active) if active else "nobody yet: nightcrew reviewer add NAME"
+
+
+def _workspaces(project: Project) -> Iterator[Diagnosis]:
+    folder = project.work_dir / "workspaces"
+    kept = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if kept:
+        hint = "They hold work that is nowhere else; look at them, then delete them by hand."
+        yield Diagnosis("workspaces", "warning", f"{len(kept)} kept in {folder}", hint)
+
+
+def _python() -> Diagnosis:
+    return Diagnosis("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
+
+
+def _git() -> Diagnosis:
+    git = shutil.which("git")
+    if git is None:
+        return Diagnosis("git", "error", "not found on PATH", "Install git 2.38 or newer.")
+    said = subprocess.run([git, "--version"], capture_output=True, text=True, check=False).stdout.split()
+    version = tuple(int(part) for part in said[2].split(".")[:2]) if len(said) > 2 else (0, 0)
+    if version < (2, 38):
+        return Diagnosis("git", "error", f"version {said[2]} cannot merge without a working tree", "Install 2.38 or newer.")
+    return Diagnosis("git", "ok", f"{said[2]} at {git}")
+
+
+def _sandbox() -> Diagnosis:
+    name = available()
+    if name is None:
+        hint = 'Use Linux 5.13 or newer, or write mode = "off" under [sandbox] to run commands without one.'
+        return Diagnosis("sandbox", "error", "none can hold a command on this machine", hint)
+    return Diagnosis("sandbox", "ok", name)

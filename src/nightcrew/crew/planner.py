@@ -1,0 +1,143 @@
+"""The planner: which tickets one session works, in what order, with how many turns, and why the others are left out."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from nightcrew.model.budget import Budget
+from nightcrew.model.errors import ApprovalError
+from nightcrew.model.manifest import SCHEMA, LeftOut, Line, Manifest
+from nightcrew.model.ordering import Item, cycles, ordered, unblocks, waiting_for
+from nightcrew.model.playbook import Playbook
+from nightcrew.model.ticket import Kind, State, Ticket
+
+DESK_STATE = {"build": State.OPEN, "qa": State.IN_QA, "security": State.IN_SECURITY}
+DEFAULT_TURNS = {Kind.FEATURE: 12, Kind.BUG: 8, Kind.SECURITY: 8, Kind.CHORE: 4}
+_NOT_OPEN = {
+    State.QUARANTINED: "in quarantine: see why with nightcrew ticket show, then release it",
+    State.IN_REVIEW: "waits for a person in the inbox",
+}
+
+
+def plan(
+    agent: str,
+    items: Sequence[Item],
+    *,
+    budget: Budget,
+    playbook: Playbook,
+    playbook_digest: str,
+    medians: Mapping[tuple[str, Kind], float],
+    details: Callable[[str], Ticket],
+    approval: Callable[[Ticket], str | None],
+    exclude: Mapping[str, str] | None = None,
+    max_tickets: int = 20,
+) -> Manifest:
+    """The manifest of ``agent`` for the backlog ``items``; the same backlog, in any order, gives the same manifest.
+
+    ``approval(ticket)`` verifies, at this moment, what admits the ticket: the review's id, None if none is needed; it
+    raises ApprovalError if it must not enter. ``exclude`` maps tickets to the reason for which they are not planned now.
+    ``medians`` are turns that past sessions took, by agent and kind. Tickets are looked up with ``details`` only when
+    they would enter.
+    """
+    by_id = {item.id: item for item in items}
+    wanted = DESK_STATE.get(agent, State.OPEN)
+    back = waiting_for(by_id)
+    knots = cycles(by_id, back)
+    left = dict(_left_at_once(agent, by_id, wanted, knots, exclude or {}))
+    gate = playbook.gates.severity
+
+    def first(item: Item) -> bool:
+        return item.breaks_build or (item.severity is not None and item.severity.at_least(gate))
+
+    ready = (item for item in items if item.state is wanted and item.id not in left)
+    lines: list[Line] = []
+    allotted = 0
+    full = ""
+    for item in ordered(ready, first, back):
+        full = full or _full(lines, allotted, max_tickets, budget)
+        if full:
+            left[item.id] = full
+            continue
+        turns = _allotment(agent, item.kind, medians, budget)
+        if lines and allotted + turns > budget.soft:
+            left[item.id] = f"budget: {turns} turns do not fit, {allotted} of {budget.soft} are allotted"
+            continue
+        ticket = details(item.id)
+        try:
+            review = approval(ticket)
+        except ApprovalError as error:
+            left[item.id] = f"not admitted: {error}"
+            continue
+        allotted += turns
+        lines.append(_line(ticket, turns, unblocks(item.id, back), review))
+    # Built without validation, which would take longer than the plan; it is validated when it is read.
+    return Manifest.model_construct(
+        schema_=SCHEMA,
+        agent=agent,
+        playbook=playbook_digest,
+        budget=budget,
+        tickets=tuple(lines),
+        left_out=tuple(
+            LeftOut(ticket=name, reason=left[name])
+            for name in sorted(left, key=lambda name: (len(name), name))
+        ),
+        cycles=knots,
+    )
+
+
+def _left_at_once(
+    agent: str,
+    by_id: Mapping[str, Item],
+    wanted: State,
+    knots: Sequence[tuple[str, ...]],
+    exclude: Mapping[str, str],
+) -> Iterator[tuple[str, str]]:
+    """Tickets that cannot be planned whatever the budget, with the reason."""
+    in_cycle = {name: " -> ".join((*knot, knot[0])) for knot in knots for name in knot}
+    for name, item in by_id.items():
+        if item.state is not wanted:
+            if agent == "build" and item.state in _NOT_OPEN:
+                yield name, _NOT_OPEN[item.state]
+        elif name in in_cycle:
+            yield name, f"in a dependency cycle: {in_cycle[name]}"
+        elif name in exclude:
+            yield name, exclude[name]
+        elif item.depends_on and (reason := _waits(item, by_id)):
+            yield name, reason
+
+
+def _waits(item: Item, by_id: Mapping[str, Item]) -> str | None:
+    for name in item.depends_on:
+        dependency = by_id.get(name)
+        if dependency is None:
+            return f"depends on {name}, which does not exist"
+        if dependency.state is not State.DONE:
+            return f"waits for {name} ({dependency.state.value})"
+    return None
+
+
+def _full(lines: Sequence[Line], allotted: int, max_tickets: int, budget: Budget) -> str:
+    if len(lines) >= max_tickets:
+        return f"the manifest has its {max_tickets} tickets"
+    return f"budget: all {budget.soft} turns are allotted" if lines and allotted >= budget.soft else ""
+
+
+def _allotment(agent: str, kind: Kind, medians: Mapping[tuple[str, Kind], float], budget: Budget) -> int:
+    """Turns for one ticket: the median of the past, else a default; a check without a model takes none."""
+    if (agent, kind) in medians:
+        return min(max(1, math.ceil(medians[agent, kind])), budget.hard)
+    return min(DEFAULT_TURNS[kind], budget.hard) if agent not in ("qa", "security") else 0
+
+
+def _line(ticket: Ticket, turns: int, unblocked: int, review: str | None) -> Line:
+    return Line(
+        ticket=ticket.id,
+        title=ticket.title,
+        kind=ticket.kind,
+        priority=ticket.priority,
+        severity=ticket.severity,
+        turns=turns,
+        unblocks=unblocked,
+        head=ticket.head,
+        approval=review,
+        work_digest=ticket.work_digest,
+    )

@@ -1,0 +1,135 @@
+"""The playbook: the one shared rulebook, as data that code enforces and as prose that agents and people read."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from nightcrew.model.canonical import sha256_hex
+from nightcrew.model.document import Document
+from nightcrew.model.finding import Category
+from nightcrew.model.frontmatter import split
+from nightcrew.model.handoff import HUMAN, HandoffKind, Verdict
+from nightcrew.model.severity import Severity
+
+SCHEMA = "nightcrew/playbook/v1"
+PROTECTED = (
+    ".nightcrew/**",
+    "nightcrew.toml",
+    ".github/**",
+    ".gitlab-ci.yml",
+    ".circleci/**",
+    "Jenkinsfile",
+    "azure-pipelines.yml",
+    "uv.lock",
+    "poetry.lock",
+    "pdm.lock",
+    "Pipfile.lock",
+    "package-lock.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+    "Cargo.lock",
+    "go.sum",
+)
+
+
+class Gates(Document):
+    """When a human must decide: a finding at or above ``severity``, a broken build, a change to a protected path."""
+
+    severity: Severity = Severity.HIGH
+    breaks_build: Literal[True] = True
+    protected_paths: tuple[str, ...] = PROTECTED
+
+    @field_validator("severity")
+    @classmethod
+    def _never_above_high(cls, severity: Severity) -> Severity:
+        if severity.rank > Severity.HIGH.rank:
+            raise ValueError("the gate may be lowered, never raised above high")
+        return severity
+
+
+class Match(Document):
+    """What a route applies to; every field that is given must fit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    kind: HandoffKind | None = None
+    sender: str | None = Field(default=None, alias="from")
+    verdict: Verdict | None = None
+    severity_at_least: Severity | None = None
+    category: Category | None = None
+    path: str | None = None
+
+
+class RouteRule(Document):
+    """Handoffs that fit ``when`` go to a person, beside what code decides. A route can add a gate, never remove one."""
+
+    when: Match
+    to: Literal["human"] = HUMAN
+    reason: str = "a route of the playbook"
+
+
+class ReviewRules(Document):
+    """How long a review may wait, and who is asked in which order when it does."""
+
+    deadline_hours: float = Field(default=24, gt=0, le=24 * 90)
+    reviewers: tuple[str, ...] = ()
+
+
+class Duties(Document):
+    """What one agent must do, as sentences that it is given."""
+
+    must: tuple[str, ...] = ()
+
+
+def _default_duties() -> dict[str, Duties]:
+    return {
+        "build": Duties(
+            must=(
+                "Work only the ticket at hand, in small commits; leave the rest alone and say so.",
+                "Add or change a test with every change of behaviour.",
+                "Write what is unfinished into the handoff; unfinished work is not finished work.",
+            )
+        ),
+        "qa": Duties(
+            must=(
+                "Compare head with base; a test that passed and now fails is a regression.",
+                "Never edit the code under test.",
+            )
+        ),
+        "security": Duties(
+            must=(
+                "Report what is new against base; never lower what a tool reported.",
+                "A scanner that could not run is not checked, never clean.",
+            )
+        ),
+    }
+
+
+class Playbook(Document):
+    """The rules of the playbook; its defaults are those of the default playbook."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    schema_: Literal["nightcrew/playbook/v1"] = Field(default=SCHEMA, alias="schema")
+    gates: Gates = Gates()
+    block_from: Severity = Severity.LOW
+    routes: tuple[RouteRule, ...] = ()
+    review: ReviewRules = ReviewRules()
+    agents: dict[str, Duties] = Field(default_factory=_default_duties)
+
+    @model_validator(mode="after")
+    def _blocks_below_the_gate(self) -> "Playbook":
+        if self.block_from.rank > self.gates.severity.rank:
+            raise ValueError("block_from is above gates.severity")
+        return self
+
+
+def parse(text: str, *, source: str) -> tuple[Playbook, str]:
+    """The rules and the prose of a playbook; raises DocumentError naming the field."""
+    front, prose = split(text, source=source)
+    return Playbook.read(front, source=source), prose
+
+
+def playbook_digest(text: str) -> str:
+    """SHA-256 of the playbook's text."""
+    return sha256_hex(text.encode())

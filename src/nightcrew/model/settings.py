@@ -1,0 +1,131 @@
+"""The settings of ``nightcrew.toml``: every one with its default and what it does."""
+
+import difflib
+from collections.abc import Iterator
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+from nightcrew.model.document import Document
+from nightcrew.model.errors import DocumentError
+
+
+class Merge(Document):
+    """[merge]"""
+
+    into: str = Field(default="nightcrew/integration", description="branch that finished work is merged into")
+    from_branch: str = Field(default="", description="branch that it is begun from; empty: the default branch")
+
+
+class Turns(Document):
+    """[budget]"""
+
+    soft: int = Field(default=40, ge=1, description="turns after which a session wraps up")
+    hard: int = Field(default=60, ge=1, description="turns that no session exceeds")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.soft > self.hard:
+            raise ValueError(f"soft ({self.soft}) is above hard ({self.hard})")
+        return self
+
+
+class Agent(Document):
+    """[agents.NAME]"""
+
+    brains: tuple[str, ...] = Field(default=("mechanical",), description="brains to try, in this order")
+    soft: int | None = Field(default=None, ge=1, description="soft cap of this agent's sessions, in turns")
+    hard: int | None = Field(default=None, ge=1, description="hard cap of this agent's sessions, in turns")
+
+
+class Limits(Document):
+    """[limits]"""
+
+    test_minutes: float = Field(default=15, gt=0, description="time limit of one run of the tests")
+    scanner_minutes: float = Field(default=10, gt=0, description="time limit of one scanner; beyond it: not checked")
+    command_minutes: float = Field(default=10, gt=0, description="time limit of one command of an agent")
+    setup_minutes: float = Field(default=15, gt=0, description="time limit of making the environment for the tests")
+    stall_minutes: float = Field(default=20, gt=0, description="a session in which nothing happens for this long is ended")
+    shift_minutes: float = Field(default=480, gt=0, description="a shift ends after this long")
+    max_tickets: int = Field(default=20, ge=1, description="tickets in one manifest")
+    attempts_per_shift: int = Field(default=2, ge=1, description="how often one shift takes up the same ticket")
+
+
+class Checks(Document):
+    """[checks]"""
+
+    setup: str = Field(default="", description="command that makes the environment for the tests; empty: detected")
+    python: str = Field(default="", description="interpreter that runs the tests; empty: detected")
+    test: str = Field(default="", description="command that runs the tests; empty: detected")
+    junit: str = Field(default="", description="where that command writes JUnit XML (a glob in the workspace)")
+    lint: bool = Field(default=True, description="whether new lint findings are looked for")
+    scanners: tuple[str, ...] = Field(
+        default=("bandit", "ruff-s", "detect-secrets"), description="built-in scanners that security runs"
+    )
+    network: bool = Field(default=False, description="whether tests and scanners may use the network")
+    package_network: bool = Field(default=True, description="whether set-up may reach the package index")
+
+
+class ScannerSetting(Document):
+    """[[scanner]]"""
+
+    name: str = Field(description="name in reports")
+    command: tuple[str, ...] = Field(min_length=1, description="argv that writes SARIF to {output}; {workspace} is the code")
+
+
+class Sandbox(Document):
+    """[sandbox]"""
+
+    mode: Literal["auto", "off"] = Field(default="auto", description="off: agents' commands run without a sandbox")
+
+
+class Settings(Document):
+    """Everything in ``nightcrew.toml``."""
+
+    merge: Merge = Merge()
+    budget: Turns = Turns()
+    agents: dict[str, Agent] = Field(default_factory=lambda: {"build": Agent()})
+    limits: Limits = Limits()
+    checks: Checks = Checks()
+    scanner: tuple[ScannerSetting, ...] = ()
+    sandbox: Sandbox = Sandbox()
+    database_url: str = Field(default="", description="Postgres to keep the state in; empty: SQLite in .nightcrew")
+
+    @classmethod
+    def read(cls, value: Any, *, source: str) -> Self:
+        """Validate parsed TOML; raises DocumentError naming the setting, and the nearest one for an unknown name."""
+        if isinstance(value, dict):
+            _refuse_unknown(cls, value, source, "")
+        return super().read(value, source=source)
+
+
+def _refuse_unknown(model: type[BaseModel], value: dict[str, Any], source: str, prefix: str) -> None:
+    for name, inner in value.items():
+        if name not in model.model_fields:
+            near = difflib.get_close_matches(name, model.model_fields, n=1)
+            hint = f"; did you mean {prefix}{near[0]}?" if near else ""
+            raise DocumentError(
+                f"{source}: there is no setting {prefix}{name}{hint}", hint="See all settings with: nightcrew doctor"
+            )
+        nested = model.model_fields[name].annotation
+        if isinstance(inner, dict) and isinstance(nested, type) and issubclass(nested, BaseModel):
+            _refuse_unknown(nested, inner, source, f"{prefix}{name}.")
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Every setting as (name, default, what it does)."""
+    return list(_described(Settings, ""))
+
+
+def _described(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        nested = field.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            yield from _described(nested, f"{prefix}{name}.")
+        elif name == "agents":
+            yield from _described(Agent, "agents.NAME.")
+        elif name == "scanner":
+            yield from _described(ScannerSetting, "scanner.")
+        else:
+            default = "" if field.is_required() else str(field.get_default(call_default_factory=True))
+            yield f"{prefix}{name}", default, field.description or ""

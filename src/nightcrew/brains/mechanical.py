@@ -33,8 +33,16 @@ class MechanicalBrain:
         ended = task.run(["/bin/sh", "-c", command])
         if ended.ok:
             return Answer(True, f"Ran the ticket's command: `{command}`.\n\n{_printed(ended)}")
-        how = "was stopped" if ended.stopped else "ran out of time" if ended.timed_out else f"ended with {ended.returncode}"
-        return Answer(False, f"Ran the ticket's command `{command}`; it {how}.\n\n{_printed(ended)}", "Mend the command.")
+        how = (
+            "was stopped"
+            if ended.stopped
+            else "ran out of time"
+            if ended.timed_out
+            else f"ended with {ended.returncode}"
+        )
+        return Answer(
+            False, f"Ran the ticket's command `{command}`; it {how}.\n\n{_printed(ended)}", "Mend the command."
+        )
 
     def _autofix(self, task: Task, rules: list[str]) -> Answer:
         task.charge("autofix")

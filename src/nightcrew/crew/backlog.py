@@ -87,7 +87,9 @@ def release(project: Project, ticket_id: str, actor: str) -> Ticket:
         if admission.is_gated(project, ticket):
             reason = "released by a person; it is still gated"
             ticket = tickets.apply(tx, ticket_id, Event.GATE, actor="router", reason=reason)
-            open_review(project, tx, ticket, None, Route("human", Event.GATE, reason, ticket.severity, Event.APPROVE_WORK))
+            open_review(
+                project, tx, ticket, None, Route("human", Event.GATE, reason, ticket.severity, Event.APPROVE_WORK)
+            )
         return tickets.get(tx, ticket_id)
 
 

@@ -102,4 +102,3 @@ def _put_aside(desk: Desk, path: Path) -> None:
         number = sum(1 for _ in path.parent.glob(f"{path.name}.kept-*")) + 1
         path.rename(path.with_name(f"{path.name}.kept-{number}"))
         record_path(path).unlink(missing_ok=True)
-

@@ -23,7 +23,7 @@ class Desk:
     agent: str
     shift: str | None
     ticket: Ticket
-    line: Line
+    line: Line | None
     hard: int
     place: Path
     last_event: datetime = field(init=False)
@@ -63,15 +63,14 @@ class Desk:
             return "stopped: the shift's time is over"
         return None
 
-    def runner(
-        self, workspace: Path, *, writable: bool = True, readable: Sequence[Path] = ()
-    ) -> Callable[..., Completed]:
+    def runner(self, workspace: Path, *, readable: Sequence[Path] = ()) -> Callable[..., Completed]:
         """A function that runs commands at ``workspace`` in the sandbox, in a scrubbed environment."""
         temp = self.place / "tmp"
         home = self.place / "home"
         for folder in (temp, home):
             folder.mkdir(parents=True, exist_ok=True)
         off = self.project.settings.sandbox.mode == "off"
+        borrowed = tuple(readable)
 
         def call(
             argv: Sequence[str],
@@ -80,11 +79,11 @@ class Desk:
             environment: Mapping[str, str] | None = None,
             timeout: float | None = None,
             writable: Sequence[Path] = (),
-            readable: Sequence[Path] = readable,
+            readable: Sequence[Path] = (),
             network: bool = False,
         ) -> Completed:
             policy = Policy(
-                writable=(workspace, temp, home, *writable), readable=tuple(readable), network=network, off=off
+                writable=(workspace, temp, home, *writable), readable=(*borrowed, *readable), network=network, off=off
             )
             self.last_event = self.project.clock()
             ended = run(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nightcrew.checks import detect
+from nightcrew.checks.project import detect
 from nightcrew.crew.project import STATE, Project, load_project
 from nightcrew.crew.workspace import workable
 from nightcrew.model.errors import NightcrewError
@@ -45,7 +45,9 @@ def _repository(project: Project) -> Iterator[Diagnosis]:
     state = project.repository()
     yield Diagnosis("repository", "ok", f"{project.root} at {(state.head or '')[:12]}")
     if state.dirty:
-        yield Diagnosis("working tree", "warning", "has changes that are not committed", "Commit what the crew should see.")
+        yield Diagnosis(
+            "working tree", "warning", "has changes that are not committed", "Commit what the crew should see."
+        )
     yield from _checked("checks", lambda: "; ".join(f"{k}: {v}" for k, v in detect(project.root).summary().items()))
     if not (project.state_dir / "nightcrew.db").exists() and not project.settings.database_url:
         yield Diagnosis("state", "error", f"{STATE} is not prepared", "Run: nightcrew init")
@@ -93,7 +95,9 @@ def _git() -> Diagnosis:
     said = subprocess.run([git, "--version"], capture_output=True, text=True, check=False).stdout.split()
     version = tuple(int(part) for part in said[2].split(".")[:2]) if len(said) > 2 else (0, 0)
     if version < (2, 38):
-        return Diagnosis("git", "error", f"version {said[2]} cannot merge without a working tree", "Install 2.38 or newer.")
+        return Diagnosis(
+            "git", "error", f"version {said[2]} cannot merge without a working tree", "Install 2.38 or newer."
+        )
     return Diagnosis("git", "ok", f"{said[2]} at {git}")
 
 

@@ -176,14 +176,14 @@ def _escalate(project: Project, tx: Tx, review: Review, to: str | None, actor: s
 
 def escalate_overdue(project: Project, tx: Tx) -> list[str]:
     """Escalate reviews past their deadline to the next reviewer. None ever approves itself, and none blocks the night."""
-    overdue = [
-        review
-        for review in reviews.list(tx, states=[ReviewState.PENDING])
-        if review.deadline <= tx.now()
-    ]
+    overdue = [review for review in reviews.list(tx, states=[ReviewState.PENDING]) if review.deadline <= tx.now()]
     for review in overdue:
         reviews.escalate(
-            tx, review.id, assigned=_next_reviewer(project, review.assigned), reason="its deadline passed", actor="clock"
+            tx,
+            review.id,
+            assigned=_next_reviewer(project, review.assigned),
+            reason="its deadline passed",
+            actor="clock",
         )
     return [review.id for review in overdue]
 
@@ -210,4 +210,3 @@ def _reviewer_name(project: Project, given: str | None) -> str:
     if len(active) > 1:
         raise UsageError(f"say who decides, with --reviewer: {', '.join(active)}")
     return active[0]
-

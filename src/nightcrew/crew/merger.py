@@ -9,7 +9,7 @@ from nightcrew.store import ledger, shifts, tickets
 from nightcrew.store.store import Tx
 
 
-def ready(project: Project, tx: Tx) -> list[str]:
+def ready(tx: Tx) -> list[str]:
     """The ids of tickets that wait to be merged."""
     return [ticket.id for ticket in tickets.all(tx, states=[State.READY])]
 

@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from nightcrew.crew import planning
 from nightcrew.crew.project import Project
-from nightcrew.crew.published import publish_handoffs
+from nightcrew.crew.published import publish_handoffs, write_atomically
 from nightcrew.crew.report import Report, latest, markdown
-from nightcrew.crew.published import write_atomically
 from nightcrew.crew.workspace import workable
 from nightcrew.model.errors import BusyError, UsageError
 from nightcrew.model.manifest import parse
 from nightcrew.store import ledger, locks, manifests, sessions, shifts, turns
+
+if TYPE_CHECKING:
+    from nightcrew.engine import Engine, Workflow
 
 LOCK = "shift"
 LOCK_SECONDS = 60

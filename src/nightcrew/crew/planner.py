@@ -77,8 +77,7 @@ def plan(
         budget=budget,
         tickets=tuple(lines),
         left_out=tuple(
-            LeftOut(ticket=name, reason=left[name])
-            for name in sorted(left, key=lambda name: (len(name), name))
+            LeftOut(ticket=name, reason=left[name]) for name in sorted(left, key=lambda name: (len(name), name))
         ),
         cycles=knots,
     )

@@ -13,7 +13,8 @@ from nightcrew.approvals.service import sealing_key
 from nightcrew.crew.workspace import Git, RepositoryState, inspect
 from nightcrew.model.clock import Clock, system_clock
 from nightcrew.model.errors import ConfigurationError, DocumentError, RepositoryError
-from nightcrew.model.playbook import Playbook, parse as parse_playbook, playbook_digest
+from nightcrew.model.playbook import Playbook, playbook_digest
+from nightcrew.model.playbook import parse as parse_playbook
 from nightcrew.model.settings import Settings
 from nightcrew.store import ledger
 from nightcrew.store.store import Store
@@ -25,9 +26,11 @@ MAX_TEXT = 1_000_000
 
 @dataclass
 class Project:
-    """An opened repository. ``root`` is the user's tree, ``state_dir`` its ``.nightcrew``, ``work_dir`` where workspaces,
-    environments and caches lie: outside the repository, so that no tool in a workspace finds the user's configuration
-    in a parent folder."""
+    """An opened repository.
+
+    ``root`` is the user's tree, ``state_dir`` its ``.nightcrew``, ``work_dir`` where workspaces, environments and caches
+    lie: outside the repository, so that no tool in a workspace finds the user's configuration in a parent folder.
+    """
 
     root: Path
     state_dir: Path
@@ -41,7 +44,7 @@ class Project:
 
     @cached_property
     def service(self) -> ServiceSigner:
-        """nightcrew's own signer."""
+        """Nightcrew's own signer."""
         return service_signer(self.anchor.directory)
 
     @cached_property
@@ -65,7 +68,7 @@ class Project:
 
     @cached_property
     def git(self) -> Git:
-        """nightcrew's own git on the user's repository."""
+        """Nightcrew's own git on the user's repository."""
         return Git(self.root)
 
     def repository(self) -> RepositoryState:

@@ -44,6 +44,8 @@ def publish_handoffs(project: Project, ids: "list[str] | None" = None) -> None:
     """Write the files of these handoffs (default: all) that are missing; a file that exists is never overwritten here."""
     with project.store.read() as tx:
         found = [handoff.id for handoff in handoffs.list(tx)] if ids is None else ids
-        missing = [(path, handoffs.get(tx, name)[1]) for name in found if not (path := handoff_path(project, name)).exists()]
+        missing = [
+            (path, handoffs.get(tx, name)[1]) for name in found if not (path := handoff_path(project, name)).exists()
+        ]
     for path, data in missing:
         write_atomically(path, data)

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from pydantic import Field
+
 from nightcrew.crew.project import Project
 from nightcrew.model.document import Document
 from nightcrew.model.errors import NotFoundError
@@ -76,7 +78,7 @@ class Report(Document):
     outcome: str
     sessions: tuple[SessionLine, ...] = ()
     handoffs: int = 0
-    findings: dict[str, int] = {}
+    findings: dict[str, int] = Field(default_factory=dict)
     inbox: tuple[Waiting, ...] = ()
     deferred: tuple[Note, ...] = ()
     merged: tuple[Merged, ...] = ()

@@ -1,12 +1,12 @@
 """A session: one run of one agent over one manifest, as a durable workflow."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nightcrew.brains import Brain, MechanicalBrain
-from nightcrew.crew import memory
+from nightcrew.crew import admission, memory
 from nightcrew.crew.agents import build, qa, security
-from nightcrew.crew.delivery import ticket_branch
 from nightcrew.crew.desk import Desk, MustStop
 from nightcrew.crew.outcome import Outcome
 from nightcrew.crew.project import Project
@@ -18,45 +18,42 @@ from nightcrew.model.manifest import Line, Manifest, parse
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import Event, State
 from nightcrew.store import findings, ledger, manifests, sessions, tickets
+from nightcrew.store.store import Tx
 
 if TYPE_CHECKING:
     from nightcrew.engine import Engine
 
+T = TypeVar("T")
 DESK_STATE = {"build": State.OPEN, "qa": State.IN_QA, "security": State.IN_SECURITY}
 
 
 def session_body(project: Project, engine: "Engine") -> Callable[[str], dict[str, Any]]:
     """The durable workflow's function: works the session of the given id, ticket by ticket."""
 
+    def on(function: Callable[..., T], *arguments: Any) -> Callable[[Any], T]:
+        return lambda connection: function(project.store.bind(connection), *arguments)
+
     def run(session_id: str) -> dict[str, Any]:
-        store = project.store
-        opened = engine.transaction("open", lambda c: _open(store.bind(c), session_id))
+        opened = engine.transaction("open", on(_open, session_id))
         agent, lines = opened["agent"], [Line.read(line, source="manifest") for line in opened["lines"]]
         stopped = ""
         for line in lines:
-            stopped = stopped or (engine.step(f"look {line.ticket}", lambda: _stop_reason(project, session_id)) or "")
+            stopped = stopped or engine.step(f"look {line.ticket}", partial(_stop_reason, project, session_id)) or ""
             if stopped:
-                engine.transaction(f"skip {line.ticket}", lambda c, t=line.ticket: _skip(store.bind(c), session_id, t, stopped))
+                engine.transaction(f"skip {line.ticket}", on(_skip, session_id, line.ticket, stopped))
                 continue
-            begun = engine.transaction(
-                f"begin {line.ticket}", lambda c, n=line: _begin(project, c, session_id, agent, n)
-            )
-            if not begun:
+            if not engine.transaction(f"begin {line.ticket}", on(_begin, project, session_id, agent, line)):
                 continue
-            made = engine.step(f"work {line.ticket}", lambda n=line: _work(project, session_id, n).plain())
-            handoff = engine.transaction(
-                f"settle {line.ticket}",
-                lambda c, m=made, t=line.ticket: settle(
-                    project, store.bind(c), session_id, t, Outcome.read(m, source="outcome")
-                ),
-            )
-            engine.step(f"publish {handoff}", lambda h=handoff: publish_handoffs(project, [h]))
-        return engine.transaction("close", lambda c: _close(project, c, session_id, stopped))  # type: ignore[no-any-return]
+            made = engine.step(f"work {line.ticket}", partial(_work, project, session_id, line))
+            handoff = engine.transaction(f"settle {line.ticket}", on(_settle, project, session_id, line.ticket, made))
+            engine.step(f"publish {handoff}", partial(publish_handoffs, project, [handoff]))
+        closed: dict[str, Any] = engine.transaction("close", on(_close, session_id, stopped))
+        return closed
 
     return run
 
 
-def _open(tx: Any, session_id: str) -> dict[str, Any]:
+def _open(tx: Tx, session_id: str) -> dict[str, Any]:
     session = sessions.start(tx, session_id)
     agent, data = manifests.get(tx, session.manifest)
     manifest: Manifest = parse(data, source=session.manifest)
@@ -73,11 +70,8 @@ def _stop_reason(project: Project, session_id: str) -> str | None:
     return desk.stop_reason()
 
 
-def _begin(project: Project, connection: Any, session_id: str, agent: str, line: Line) -> bool:
+def _begin(tx: Tx, project: Project, session_id: str, agent: str, line: Line) -> bool:
     """Take up one ticket, if it is still what the manifest says: signatures are verified again at this moment."""
-    from nightcrew.crew import admission
-
-    tx = project.store.bind(connection)
     ticket = tickets.get(tx, line.ticket)
     wanted = DESK_STATE.get(agent, State.OPEN)
     sessions.set_ticket_now(tx, session_id, line.ticket)
@@ -100,17 +94,21 @@ def _begin(project: Project, connection: Any, session_id: str, agent: str, line:
     return True
 
 
-def _skip(tx: Any, session_id: str, ticket: str, reason: str) -> None:
+def _skip(tx: Tx, session_id: str, ticket: str, reason: str) -> None:
     sessions.set_ticket_outcome(tx, session_id, ticket, outcome="not_started")
     _log(tx, session_id, "skip", ticket, reason)
 
 
-def _log(tx: Any, session_id: str, what: str, ticket: str, reason: str) -> None:
+def _log(tx: Tx, session_id: str, what: str, ticket: str, reason: str) -> None:
     data = {"ticket": ticket, "reason": reason}
     ledger.append(tx, actor="crew", action=f"session.{what}", subject=f"session:{session_id}", data=data)
 
 
-def _work(project: Project, session_id: str, line: Line) -> Outcome:
+def _work(project: Project, session_id: str, line: Line) -> dict[str, Any]:
+    return _worked(project, session_id, line).plain()
+
+
+def _worked(project: Project, session_id: str, line: Line) -> Outcome:
     """One ticket's work, wherever it ends: an error becomes an outcome that says so, never a lost ticket."""
     with project.store.read() as tx:
         session = sessions.get(tx, session_id)
@@ -135,7 +133,9 @@ def _failed(agent: str, error: Exception) -> Outcome:
     text = f"The work failed: {error}"
     if agent == "build":
         code = error.code if isinstance(error, NightcrewError) else "NC-OS"
-        return Outcome(kind=HandoffKind.DEFERRAL, done=text, next="Mend the cause, then release the ticket.", failure=code)
+        return Outcome(
+            kind=HandoffKind.DEFERRAL, done=text, next="Mend the cause, then release the ticket.", failure=code
+        )
     check = Check(name=agent, status="not_checked", detail=str(error)[:2000])
     return Outcome(
         kind=HandoffKind.VERDICT, verdict=Verdict.NOT_CHECKED, severity=Severity.HIGH, done=text, checks=(check,)
@@ -165,13 +165,13 @@ def brain_of(project: Project, session: Any) -> Brain:
     raise ConfigurationError(f"there is no brain named {', '.join(names)}", hint=f"Brains: {', '.join(brains)}")
 
 
-def _close(project: Project, connection: Any, session_id: str, stopped: str) -> dict[str, Any]:
-    tx = project.store.bind(connection)
+def _settle(tx: Tx, project: Project, session_id: str, ticket: str, made: dict[str, Any]) -> str:
+    return settle(project, tx, session_id, ticket, Outcome.read(made, source="outcome"))
+
+
+def _close(tx: Tx, session_id: str, stopped: str) -> dict[str, Any]:
     session = sessions.get(tx, session_id)
     memory.leave_record(tx, session)
     outcome = "stopped" if stopped else "done"
     sessions.end(tx, session_id, outcome=outcome, note=stopped)
     return {"outcome": outcome, "tickets": {row.ticket: row.outcome for row in session.tickets}}
-
-
-__all__ = ["session_body", "ticket_branch"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightcrew import __version__
-from nightcrew.checks import detect
+from nightcrew.checks.project import detect
 from nightcrew.crew.project import SETTINGS_FILE, STATE, default_playbook, load_project
 from nightcrew.crew.published import write_atomically
 from nightcrew.crew.workspace import workable

@@ -1,26 +1,25 @@
 """A shift: one night as a durable workflow. Plan, run sessions, route, merge; until quiet, stopped, or out of time."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nightcrew.crew import baseline, inbox, merger, planning
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs
 from nightcrew.crew.report import build_report
-from nightcrew.engine import Workflow
-from nightcrew.model.errors import NightcrewError
 from nightcrew.model.manifest import parse
 from nightcrew.model.ticket import Event, State
 from nightcrew.store import manifests, sessions, shifts, tickets
 from nightcrew.store.store import Tx
 
 if TYPE_CHECKING:
-    from nightcrew.engine import Engine
+    from nightcrew.engine import Engine, Workflow
 
 MAX_SESSIONS = 500
 
 
-def shift_body(project: Project, engine: "Engine", session: Workflow) -> Callable[[str], str]:
+def shift_body(project: Project, engine: "Engine", session: "Workflow") -> Callable[[str], str]:
     """The durable workflow's function: runs the shift of the given id and gives its outcome."""
 
     def run(shift_id: str) -> str:
@@ -38,25 +37,20 @@ def shift_body(project: Project, engine: "Engine", session: Workflow) -> Callabl
     return run
 
 
-def _sessions(project: Project, engine: "Engine", session: Workflow, shift_id: str) -> str:
+def _sessions(project: Project, engine: "Engine", session: "Workflow", shift_id: str) -> str:
     store = project.store
     for number in range(MAX_SESSIONS):
         planned = engine.transaction(f"plan {number}", lambda c: _next(project, store.bind(c), shift_id))
         if planned["outcome"]:
             return str(planned["outcome"])
-        engine.step(f"write {number}", lambda p=planned: _write(project, p["manifest"]))
+        engine.step(f"write {number}", partial(_write, project, planned["manifest"]))
         engine.enqueue("sessions", session, planned["session"], planned["session"])
         failed = _wait(engine, planned["session"])
         if failed is not None:
-            engine.transaction(
-                f"fail {number}",
-                lambda c, p=planned, e=failed: _fail(project, store.bind(c), p["session"], e),
-            )
-        for ticket in engine.transaction(f"ready {number}", lambda c: merger.ready(project, store.bind(c))):
-            result = engine.step(f"merge {number} {ticket}", lambda t=ticket: merger.try_merge(project, t, shift_id))
-            engine.transaction(
-                f"merged {number} {ticket}", lambda c, t=ticket, r=result: merger.record_merge(store.bind(c), t, r)
-            )
+            engine.transaction(f"fail {number}", _on(project, _fail, planned["session"], failed))
+        for ticket in engine.transaction(f"ready {number}", lambda c: merger.ready(store.bind(c))):
+            result = engine.step(f"merge {number} {ticket}", partial(merger.try_merge, project, ticket, shift_id))
+            engine.transaction(f"merged {number} {ticket}", _on(project, merger.record_merge, ticket, result))
     return "out_of_budget"
 
 
@@ -111,7 +105,12 @@ def _write(project: Project, manifest: str) -> None:
     planning.publish(project, planning.Planned(parse(data, source=manifest), manifest, data))
 
 
-def _fail(project: Project, tx: Tx, session_id: str, error: str) -> None:
+def _on(project: Project, function: Callable[..., None], *arguments: Any) -> Callable[[Any], None]:
+    """``function`` of a transaction and ``arguments``, for the engine, which gives a connection."""
+    return lambda connection: function(project.store.bind(connection), *arguments)
+
+
+def _fail(tx: Tx, session_id: str, error: str) -> None:
     """Put the tickets of a session that broke where they are safe: taken-up ones in quarantine, with the reason."""
     for row in sessions.get(tx, session_id).tickets:
         if row.outcome is not None:
@@ -126,6 +125,3 @@ def _fail(project: Project, tx: Tx, session_id: str, error: str) -> None:
 def _end(project: Project, tx: Tx, shift_id: str, outcome: str) -> None:
     shifts.end(tx, shift_id, outcome=outcome)
     shifts.set_report(tx, shift_id, build_report(project, tx, shift_id).plain())
-
-
-__all__ = ["NightcrewError", "shift_body"]

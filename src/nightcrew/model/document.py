@@ -28,7 +28,8 @@ class Document(BaseModel):
 def explain(error: ValidationError) -> str:
     """The first few problems of a pydantic error in one line: field, what is wrong."""
     problems = [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'document'}: {problem['msg']}" for problem in error.errors()
+        f"{'.'.join(str(part) for part in problem['loc']) or 'document'}: {problem['msg']}"
+        for problem in error.errors()
     ]
     shown = "; ".join(problems[:3])
     return shown if len(problems) <= 3 else f"{shown}; and {len(problems) - 3} more"

@@ -37,7 +37,9 @@ def seal(key: bytes, digest: str) -> str:
     return hmac.digest(key, digest.encode(), "sha256").hex()
 
 
-def broken(entries: Iterable[Entry], *, key: bytes | None, prev: str = GENESIS, seq: int = 0) -> Iterator[tuple[int, str]]:
+def broken(
+    entries: Iterable[Entry], *, key: bytes | None, prev: str = GENESIS, seq: int = 0
+) -> Iterator[tuple[int, str]]:
     """What does not fit in a run of entries that follows entry ``seq`` with hash ``prev``: (number, what is wrong).
 
     Without ``key`` the chain is checked but not the seals. After a break the check goes on from the entry as it stands.

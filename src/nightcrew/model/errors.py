@@ -59,7 +59,9 @@ class BudgetError(PolicyError):
     """The session has used its hard cap of turns."""
 
     code = "NC-BUDGET"
-    hint = "Unfinished work stays open and is planned again next shift; raise [budget] in nightcrew.toml if it is too low."
+    hint = (
+        "Unfinished work stays open and is planned again next shift; raise [budget] in nightcrew.toml if it is too low."
+    )
 
 
 class ConfigurationError(NightcrewError):

@@ -16,8 +16,8 @@ from nightcrew.model.frontmatter import join, split
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import TICKET_ID
 
-SCHEMA = "nightcrew/handoff/v1"
-HUMAN = "human"
+SCHEMA: Literal["nightcrew/handoff/v1"] = "nightcrew/handoff/v1"
+HUMAN: Literal["human"] = "human"
 COMMIT = r"^[0-9a-f]{40}([0-9a-f]{24})?$"
 HANDOFF_ID = r"^H-\d{6,}$"
 

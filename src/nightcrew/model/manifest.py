@@ -14,7 +14,7 @@ from nightcrew.model.frontmatter import dump_yaml, load_yaml
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import TICKET_ID, Kind, Priority
 
-SCHEMA = "nightcrew/manifest/v1"
+SCHEMA: Literal["nightcrew/manifest/v1"] = "nightcrew/manifest/v1"
 
 
 class Line(Document):

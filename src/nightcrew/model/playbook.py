@@ -11,7 +11,7 @@ from nightcrew.model.frontmatter import split
 from nightcrew.model.handoff import HUMAN, HandoffKind, Verdict
 from nightcrew.model.severity import Severity
 
-SCHEMA = "nightcrew/playbook/v1"
+SCHEMA: Literal["nightcrew/playbook/v1"] = "nightcrew/playbook/v1"
 PROTECTED = (
     ".nightcrew/**",
     "nightcrew.toml",

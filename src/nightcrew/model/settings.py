@@ -11,14 +11,14 @@ from nightcrew.model.errors import DocumentError
 
 
 class Merge(Document):
-    """[merge]"""
+    """The table [merge]."""
 
     into: str = Field(default="nightcrew/integration", description="branch that finished work is merged into")
     from_branch: str = Field(default="", description="branch that it is begun from; empty: the default branch")
 
 
 class Turns(Document):
-    """[budget]"""
+    """The table [budget]."""
 
     soft: int = Field(default=40, ge=1, description="turns after which a session wraps up")
     hard: int = Field(default=60, ge=1, description="turns that no session exceeds")
@@ -31,7 +31,7 @@ class Turns(Document):
 
 
 class Agent(Document):
-    """[agents.NAME]"""
+    """The table [agents.NAME]."""
 
     brains: tuple[str, ...] = Field(default=("mechanical",), description="brains to try, in this order")
     soft: int | None = Field(default=None, ge=1, description="soft cap of this agent's sessions, in turns")
@@ -39,20 +39,22 @@ class Agent(Document):
 
 
 class Limits(Document):
-    """[limits]"""
+    """The table [limits]."""
 
     test_minutes: float = Field(default=15, gt=0, description="time limit of one run of the tests")
     scanner_minutes: float = Field(default=10, gt=0, description="time limit of one scanner; beyond it: not checked")
     command_minutes: float = Field(default=10, gt=0, description="time limit of one command of an agent")
     setup_minutes: float = Field(default=15, gt=0, description="time limit of making the environment for the tests")
-    stall_minutes: float = Field(default=20, gt=0, description="a session in which nothing happens for this long is ended")
+    stall_minutes: float = Field(
+        default=20, gt=0, description="a session in which nothing happens for this long is ended"
+    )
     shift_minutes: float = Field(default=480, gt=0, description="a shift ends after this long")
     max_tickets: int = Field(default=20, ge=1, description="tickets in one manifest")
     attempts_per_shift: int = Field(default=2, ge=1, description="how often one shift takes up the same ticket")
 
 
 class Checks(Document):
-    """[checks]"""
+    """The table [checks]."""
 
     setup: str = Field(default="", description="command that makes the environment for the tests; empty: detected")
     python: str = Field(default="", description="interpreter that runs the tests; empty: detected")
@@ -67,14 +69,16 @@ class Checks(Document):
 
 
 class ScannerSetting(Document):
-    """[[scanner]]"""
+    """The table [[scanner]]."""
 
     name: str = Field(description="name in reports")
-    command: tuple[str, ...] = Field(min_length=1, description="argv that writes SARIF to {output}; {workspace} is the code")
+    command: tuple[str, ...] = Field(
+        min_length=1, description="argv that writes SARIF to {output}; {workspace} is the code"
+    )
 
 
 class Sandbox(Document):
-    """[sandbox]"""
+    """The table [sandbox]."""
 
     mode: Literal["auto", "off"] = Field(default="auto", description="off: agents' commands run without a sandbox")
 

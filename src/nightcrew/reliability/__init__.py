@@ -1,1 +1,1 @@
-""""""
+"""Failures told apart, retried, degraded: usable alone, without a database."""

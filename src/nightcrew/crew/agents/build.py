@@ -43,7 +43,9 @@ def _with_brain(desk: Desk, brain: Brain, findings: Sequence[Finding], context: 
         stopped = str(error)
         answer = Answer(False, f"The session had to stop before the ticket was done: {stopped}", "Go on from here.")
     state = "" if answer.finished else " (unfinished)"
-    change = deliver(desk, workspace, f"{desk.ticket.title}{state}\n\nTicket: {desk.ticket.id}\nSession: {desk.session}")
+    change = deliver(
+        desk, workspace, f"{desk.ticket.title}{state}\n\nTicket: {desk.ticket.id}\nSession: {desk.session}"
+    )
     put_away(desk, workspace)
     return _outcome(brain.name, answer, change)
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightcrew.checks.detect import Detected
-from nightcrew.checks.run import CheckError, Run
+from nightcrew.checks.project import Detected
+from nightcrew.checks.running import CheckError, Run
 from nightcrew.model.canonical import digest, sha256_hex
 
 _DONE = "nightcrew-environment.json"
@@ -37,8 +37,10 @@ def prepare(
     setup: str = "",
     network: bool = True,
 ) -> Environment:
-    """The environment for the tests of ``workspace``; made in ``folder`` if it must be, and kept by the hash of what it is
-    made from. A half-made one is made again; two processes make one. ``timeout`` in seconds.
+    """The environment for the tests of ``workspace``, made in ``folder`` if it must be.
+
+    It is kept by the hash of what it is made from. A half-made one is made again; two processes make one. ``timeout``
+    in seconds.
 
     Raises CheckError with the end of the log if it cannot be made.
     """
@@ -55,7 +57,7 @@ def prepare(
         if not (target / _DONE).is_file():
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir()
-            _make(workspace, detected, target, run, timeout, setup, network)
+            _make(detected, target, run, timeout, setup, network)
             (target / _DONE).write_text(json.dumps({"key": key, "from": detected.keys}))
     return Environment(
         target / "bin" / "python", (target,), f"an environment made from {', '.join(detected.keys)}", key
@@ -89,9 +91,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _make(
-    workspace: Path, detected: Detected, target: Path, run: Run, timeout: float, setup: str, network: bool
-) -> None:
+def _make(detected: Detected, target: Path, run: Run, timeout: float, setup: str, network: bool) -> None:
     must = _Must(run, target, timeout, network)
     must([sys.executable, "-m", "venv", "--clear", str(target)])
     python = str(target / "bin" / "python")

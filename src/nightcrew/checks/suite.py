@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nightcrew.checks.detect import Detected
-from nightcrew.checks.environment import Environment
-from nightcrew.checks.junit import Case, read_junit
-from nightcrew.checks.run import CheckError, Run
+from nightcrew.checks.project import Detected
+from nightcrew.checks.python import Environment
+from nightcrew.checks.results import Case, read_results
+from nightcrew.checks.running import CheckError, Run
 
 _PROBE = """
 import importlib, json, sys
@@ -92,7 +92,7 @@ def _by_pytest(
 ) -> TestRun:
     try:
         roots = _roots(workspace, detected, environment, run, temp, timeout)
-        unproven = _prove(workspace, detected, environment, run, roots)
+        unproven = _prove(detected, environment, run, roots)
     except CheckError as error:
         return TestRun("not_run", reason=str(error))
     if unproven is not None:
@@ -116,7 +116,7 @@ def _by_pytest(
     if "No module named pytest" in log and ended.returncode == 1:
         return TestRun("not_run", reason="pytest is not installed in the environment of the tests", log=log)
     try:
-        cases = read_junit(report)
+        cases = read_results(report)
     except CheckError as error:
         outcome = "broken" if ended.returncode in (2, 3, 4) else "not_run"
         return TestRun(outcome, seconds=ended.seconds, reason=_last(log) or str(error), log=log)
@@ -148,7 +148,7 @@ def _by_command(
     if junit:
         try:
             for path in sorted(workspace.glob(junit)):
-                cases |= read_junit(path)
+                cases |= read_results(path)
         except CheckError as error:
             return TestRun("not_run", seconds=ended.seconds, reason=str(error), log=ended.tail())
     if cases:
@@ -179,14 +179,12 @@ def _roots(
 
 
 def _index() -> dict[str, str]:
-    from nightcrew.checks.environment import _index as index
+    from nightcrew.checks.python import _index as index
 
     return index()
 
 
-def _prove(
-    workspace: Path, detected: Detected, environment: Environment, run: Run, roots: Sequence[Path]
-) -> TestRun | None:
+def _prove(detected: Detected, environment: Environment, run: Run, roots: Sequence[Path]) -> TestRun | None:
     """None if every package of the project is imported from this workspace; else the run that cannot be."""
     if not detected.packages:
         return None

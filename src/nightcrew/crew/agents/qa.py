@@ -1,0 +1,99 @@
+"""The QA agent: the project's own tests and lint on head against base. It never edits the code under test."""
+
+from nightcrew.checks.linting import lint
+from nightcrew.checks.located import new_against
+from nightcrew.checks.regressions import Comparison, compare, findings, to_rerun
+from nightcrew.checks.running import CheckError
+from nightcrew.checks.suite import TestRun, run_tests
+from nightcrew.crew.agents.checking import Checkout, checkout, environment_of
+from nightcrew.crew.desk import Desk
+from nightcrew.crew.outcome import Outcome
+from nightcrew.model.errors import IntegrityError
+from nightcrew.model.finding import Finding
+from nightcrew.model.handoff import Change, Check, HandoffKind, Verdict
+from nightcrew.model.severity import highest
+
+
+def work(desk: Desk) -> Outcome:
+    """Check the ticket's commit; gives a verdict with the findings, never a pass of what was not run."""
+    ticket = desk.ticket
+    if ticket.base is None or ticket.head is None:
+        raise IntegrityError(f"{ticket.id} is at the QA desk without a commit")
+    with checkout(desk, "base", ticket.base) as base, checkout(desk, "head", ticket.head) as head:
+        tests, compared = _tests(desk, base, head)
+        found = findings(compared) if compared else []
+        linted, new = _lint(desk, base, head)
+    found += new
+    checks = [tests, *linted]
+    return Outcome(
+        kind=HandoffKind.VERDICT,
+        verdict=_verdict(tests, found),
+        severity=highest(finding.severity for finding in found),
+        breaks_build=any(finding.breaks_build for finding in found),
+        findings=tuple(found),
+        checks=tuple(checks),
+        change=Change(branch=f"nightcrew/{ticket.id}", base=ticket.base, head=ticket.head),
+        done="\n".join(f"- {check.name}: {check.status}. {check.detail}" for check in checks),
+        next="Mend the findings." if found else "Check this commit for security.",
+    )
+
+
+def _verdict(tests: Check, found: list[Finding]) -> Verdict:
+    if tests.status == "not_checked":
+        return Verdict.NOT_CHECKED
+    blocking = [finding for finding in found if finding.severity != "info"]
+    return Verdict.FAILED if blocking or tests.status == "failed" else Verdict.PASSED
+
+
+def _tests(desk: Desk, base: Checkout, head: Checkout) -> tuple[Check, Comparison | None]:
+    runs: list[TestRun] = []
+    for side in (base, head):
+        runs.append(_run(desk, side))
+        desk.check_stop()
+    before, after = runs
+    if after.outcome == "not_run" or (after.outcome in ("no_tests", "broken", "timeout") and before.outcome != "ran"):
+        return Check(name="tests", status="not_checked", detail=f"head: {after.words()}; base: {before.words()}"), None
+    suspects = to_rerun(before, after)
+    again = _run(desk, head, suspects) if suspects else None
+    compared = compare(before, after, again)
+    bad = compared.regressions or compared.new_failing or compared.breaks_build
+    detail = f"head: {after.words()}; base: {before.words()}; {compared.words()}"
+    if compared.already_failing:
+        detail += f" ({', '.join(compared.already_failing[:5])})"
+    if after.exit_only:
+        detail += "; the runner gives no results of single tests"
+    return Check(name="tests", status="failed" if bad else "passed", detail=detail), compared
+
+
+def _run(desk: Desk, side: Checkout, only: tuple[str, ...] = ()) -> TestRun:
+    settings = desk.project.settings
+    try:
+        detected, environment = environment_of(desk, side)
+    except CheckError as error:
+        return TestRun("not_run", reason=str(error))
+    return run_tests(
+        side.path,
+        detected,
+        environment,
+        run=side.run,
+        temp=side.temp,
+        timeout=60 * settings.limits.test_minutes,
+        command=settings.checks.test,
+        junit=settings.checks.junit,
+        only=only,
+        network=settings.checks.network,
+    )
+
+
+def _lint(desk: Desk, base: Checkout, head: Checkout) -> tuple[list[Check], list[Finding]]:
+    if not desk.project.settings.checks.lint:
+        return [], []
+    timeout = 60 * desk.project.settings.limits.scanner_minutes
+    try:
+        before = lint(base.path, run=base.run, timeout=timeout)
+        after = lint(head.path, run=head.run, timeout=timeout)
+    except CheckError as error:
+        return [Check(name="lint", status="not_checked", detail=str(error)[:1000])], []
+    new = new_against(before, after)
+    detail = f"{len(after)} findings on head, {len(before)} on base, {len(new)} new"
+    return [Check(name="lint", status="failed" if new else "passed", detail=detail)], new

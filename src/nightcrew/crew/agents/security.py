@@ -1,0 +1,67 @@
+"""The security agent: every configured scanner on head against base, and rules on what the change touches. It never edits."""
+
+from collections.abc import Iterator
+
+from nightcrew.checks.located import locate, new_against
+from nightcrew.checks.scan import ScanResult, configured, scan
+from nightcrew.checks.touched import dependencies, protected
+from nightcrew.crew.agents.checking import Checkout, checkout
+from nightcrew.crew.desk import Desk
+from nightcrew.crew.outcome import Outcome
+from nightcrew.crew.workspace import changed_paths, diff
+from nightcrew.model.errors import IntegrityError
+from nightcrew.model.finding import Finding
+from nightcrew.model.handoff import Change, Check, HandoffKind, Verdict
+from nightcrew.model.severity import highest
+
+
+def work(desk: Desk) -> Outcome:
+    """Check the ticket's commit; a scanner that could not run is named, and if none could, nothing was checked."""
+    ticket, project = desk.ticket, desk.project
+    if ticket.base is None or ticket.head is None:
+        raise IntegrityError(f"{ticket.id} is at the security desk without a commit")
+    paths = changed_paths(project.root, ticket.base, ticket.head)
+    with checkout(desk, "base", ticket.base) as base, checkout(desk, "head", ticket.head) as head:
+        checks, found = _scan(desk, base, head)
+        changes = diff(project.root, ticket.base, ticket.head)
+        by_rule = [*protected(paths, project.playbook.gates.protected_paths), *dependencies(changes)]
+        found += locate(by_rule, head.path)
+    ran = [check for check in checks if check.status != "not_checked"]
+    verdict = Verdict.NOT_CHECKED if not ran else Verdict.FAILED if found else Verdict.PASSED
+    return Outcome(
+        kind=HandoffKind.VERDICT,
+        verdict=verdict,
+        severity=highest(finding.severity for finding in found),
+        findings=tuple(found),
+        checks=tuple(checks),
+        change=Change(branch=f"nightcrew/{ticket.id}", base=ticket.base, head=ticket.head),
+        done="\n".join(f"- {check.name}: {check.status}. {check.detail}" for check in checks),
+        next="Mend the findings." if found else "Merge this commit.",
+    )
+
+
+def _scan(desk: Desk, base: Checkout, head: Checkout) -> tuple[list[Check], list[Finding]]:
+    checks: list[Check] = []
+    found: list[Finding] = []
+    for (name, after), (_, before) in zip(scan_all(desk, head), scan_all(desk, base), strict=True):
+        desk.check_stop()
+        missing = next((side.reason for side in (after, before) if side.status == "not_checked"), None)
+        if missing is not None:
+            checks.append(Check(name=name, status="not_checked", detail=missing))
+            # What head has is reported although base is unknown: better twice than not at all.
+            found += after.findings
+            continue
+        new = new_against(before.findings, after.findings)
+        detail = f"{len(after.findings)} findings on head, {len(before.findings)} on base, {len(new)} new"
+        checks.append(Check(name=name, status="failed" if new else "passed", detail=detail))
+        found += new
+    return checks, found
+
+
+def scan_all(desk: Desk, at: Checkout) -> Iterator[tuple[str, ScanResult]]:
+    """Every configured scanner on one checkout, with its result."""
+    settings = desk.project.settings
+    commands = [(scanner.name, scanner.command) for scanner in settings.scanner]
+    for name, scanner in configured(settings.checks.scanners, commands).items():
+        timeout = 60 * settings.limits.scanner_minutes
+        yield name, scan(name, scanner, at.path, run=at.run, temp=at.temp, timeout=timeout)

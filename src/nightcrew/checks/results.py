@@ -35,7 +35,7 @@ def _first(message: str) -> str:
 
 
 def _id(case: junit.Case) -> str:
-    """pytest's own node id, from the file that xunit1 names; else class and name."""
+    """Pytest's own node id, from the file that xunit1 names; else class and name."""
     if not case.file:
         return f"{case.classname}::{case.name}" if case.classname else case.name
     module = re.sub(r"\.py$", "", case.file).replace("/", ".")

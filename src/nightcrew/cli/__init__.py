@@ -1,1 +1,60 @@
-"""The command line: one module a command group; parses, calls, prints."""
+"""The command line: one module a command group; parses, calls, prints. No logic."""
+
+import sys
+from collections.abc import Sequence
+
+# What `nightcrew --help` shows; a group's module is imported only when it is called.
+COMMANDS = {
+    "init": ("setup", "prepare a repository for the crew"),
+    "doctor": ("setup", "say what works on this machine and what each setting does"),
+    "ticket": ("ticket", "file, list and show the backlog's tickets"),
+    "plan": ("work", "write the manifest of one agent's next session"),
+    "work": ("work", "run one session of one agent"),
+    "shift": ("work", "run one night: plan, work, check, merge, report"),
+    "stop": ("work", "stop the running shift before its next turn"),
+    "inbox": ("inbox", "what waits for a person: show, approve, reject, escalate"),
+    "reviewer": ("reviewer", "who may decide: add, list, revoke"),
+    "handoff": ("read", "list and show handoffs"),
+    "session": ("read", "list and show sessions"),
+    "recall": ("read", "search what past sessions left for the next"),
+    "report": ("read", "the morning report"),
+    "audit": ("audit", "verify, show and export the ledger"),
+    "schema": ("read", "the JSON Schemas of the documents"),
+    "demo": ("demo", "two shifts on a small real repository, explained"),
+}
+EPILOG = """\
+Options of every command:
+  --repo PATH   the repository (default: the current directory)
+  --json        one JSON document on standard output, for machines
+  --debug       show the traceback of an error
+  --help        help of the command, with an example
+
+Exit status: 0 done; 1 done, and something needs a person; 2 wrong usage; 3 refused by policy;
+4 configuration or environment; 70 bug; 75 try again; 130 interrupted."""
+
+
+def usage() -> str:
+    """The text of ``nightcrew --help``."""
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    return (
+        "Usage: nightcrew COMMAND [ARGS]\n\n"
+        "Runs AI work unattended, at 2 AM, and is trusted in the morning.\n"
+        f"\nCommands:\n{listed}\n\n{EPILOG}\n\nBegin with: nightcrew demo"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        sys.stdout.write(usage() + "\n")
+        sys.exit(0)
+    if arguments[0] == "--version":
+        from nightcrew import __version__
+
+        sys.stdout.write(f"nightcrew {__version__}\n")
+        sys.exit(0)
+    from nightcrew.cli.dispatch import dispatch
+
+    sys.exit(dispatch(arguments))

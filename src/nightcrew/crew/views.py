@@ -1,5 +1,7 @@
 """Sessions and handoffs as people look at them."""
 
+from typing import Any
+
 from nightcrew.crew.project import Project
 from nightcrew.model.handoff import Handoff
 from nightcrew.store import handoffs, sessions, turns
@@ -28,3 +30,21 @@ def show_handoff(project: Project, handoff_id: str) -> tuple[Handoff, bytes]:
     """One handoff and its bytes; raises NotFoundError, IntegrityError if they do not fit their hash."""
     with project.store.read() as tx:
         return handoffs.get(tx, handoff_id)
+
+
+def session_row(session: Session, used: int) -> dict[str, Any]:
+    """A session as ``session list --json`` gives it."""
+    return {
+        "id": session.id,
+        "shift": session.shift,
+        "agent": session.agent,
+        "brain": session.brain,
+        "manifest": session.manifest,
+        "turns": used,
+        "soft": session.budget.soft,
+        "hard": session.budget.hard,
+        "state": session.state,
+        "outcome": session.outcome,
+        "note": session.note,
+        "tickets": [{"ticket": t.ticket, "outcome": t.outcome, "handoff": t.handoff} for t in session.tickets],
+    }

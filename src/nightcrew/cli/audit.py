@@ -1,0 +1,59 @@
+"""nightcrew audit: verify, show, export."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from nightcrew.cli.output import OPTIONS, opened, say, show_json, table
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Verify, show and export the ledger.")
+APPS = {"audit": app}
+
+
+@app.command(epilog="Example: nightcrew audit verify")
+def verify() -> int:
+    """Check ledger, database, files, reviewers and the remembered head against each other."""
+    from nightcrew.crew.audit import verify as check
+
+    with opened() as project:
+        report = check(project)
+    if OPTIONS.json:
+        show_json(report.plain())
+    else:
+        say(
+            f"{report.entries} entries: {'everything fits' if report.ok else f'{len(report.broken)} things do not fit'}"
+        )
+        if report.broken:
+            table(("entry", "where", "problem"), [(b.seq, b.where, b.problem) for b in report.broken], empty="")
+    return 0 if report.ok else 3
+
+
+@app.command(epilog="Example: nightcrew audit show --subject ticket:T-0001")
+def show(
+    limit: Annotated[int, typer.Option(min=1, help="the last so many entries")] = 50,
+    subject: Annotated[str | None, typer.Option(help="only about this, such as ticket:T-0001")] = None,
+) -> None:
+    """Show the last entries: who did what to what, when."""
+    from nightcrew.crew.audit import show as last
+
+    with opened() as project:
+        found = last(project, limit=limit, subject=subject)
+    if OPTIONS.json:
+        show_json([entry._asdict() for entry in found])
+        return
+    table(
+        ("entry", "at", "who", "what", "subject", "data"),
+        [(e.seq, e.at[:19], e.actor, e.action, e.subject, e.data[:100]) for e in found],
+        empty="There are no entries.",
+    )
+
+
+@app.command(epilog="Example: nightcrew audit export > ledger.jsonl")
+def export() -> None:
+    """Write all entries as JSON lines, each as it was hashed."""
+    from nightcrew.crew.audit import export as lines
+
+    with opened() as project:
+        for line in lines(project):
+            sys.stdout.buffer.write(line)

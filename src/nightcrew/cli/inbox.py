@@ -1,0 +1,107 @@
+"""nightcrew inbox: list, show, approve, reject, escalate."""
+
+import getpass
+from typing import Annotated
+
+import typer
+
+from nightcrew.cli.output import OPTIONS, opened, say, show_json, table
+from nightcrew.model.review import Decision
+
+app = typer.Typer(add_completion=False, invoke_without_command=True, help="What waits for a person.")
+APPS = {"inbox": app}
+Reviewer = Annotated[str | None, typer.Option(help="who decides, if several are enrolled")]
+Comment = Annotated[str, typer.Option(help="why; agents get to read it")]
+
+
+@app.callback(epilog="Example: nightcrew inbox show R-0001")
+def inbox(
+    context: typer.Context, every: Annotated[bool, typer.Option("--all", help="decided ones too")] = False
+) -> None:
+    """List the reviews that wait for a person."""
+    if context.invoked_subcommand is not None:
+        return
+    from nightcrew.crew.inbox import all_reviews, pending, row
+
+    with opened() as project:
+        found = all_reviews(project) if every else pending(project)
+    if OPTIONS.json:
+        show_json([row(review) for review in found])
+        return
+    rows = [(r.id, r.severity, r.ticket, r.state, f"{r.deadline:%Y-%m-%d %H:%M}", r.reason) for r in found]
+    table(("id", "severity", "ticket", "state", "deadline (UTC)", "reason"), rows, empty="Nothing waits for you.")
+
+
+@app.command(epilog="Example: nightcrew inbox show R-0001")
+def show(review: str) -> None:
+    """Everything needed to decide: reason, ticket, handoffs, diff, and what each choice does."""
+    from nightcrew.crew.inbox import row, view
+
+    with opened() as project:
+        found = view(project, review)
+    if OPTIONS.json:
+        show_json(
+            {
+                **row(found.review),
+                "subjects": found.review.subjects,
+                "ticket_document": found.ticket.plain(),
+                "handoffs": [handoff.plain() for handoff in found.handoffs],
+                "diff": found.diff,
+                "effects": found.effects,
+            }
+        )
+        return
+    say(f"{found.review.id} ({found.review.severity}, {found.review.state}): {found.review.reason}")
+    say(f"{found.ticket.id} {found.ticket.title}\n{found.ticket.body}")
+    for handoff in found.handoffs:
+        say(f"\n{handoff.id} {handoff.sender} -> {handoff.to} ({handoff.kind})\n{handoff.done}")
+        for finding in handoff.findings:
+            say(f"  {finding.severity} {finding.tool} {finding.rule} {finding.path or ''}: {finding.message}")
+    if found.diff:
+        say(f"\n{found.diff}")
+    say()
+    for choice, effect in found.effects.items():
+        say(f"  {choice}: {effect}")
+
+
+@app.command(epilog="Example: nightcrew inbox approve R-0001 --reviewer ada --comment 'agreed'")
+def approve(review: str, reviewer: Reviewer = None, comment: Comment = "") -> None:
+    """Approve exactly what the review names, by signature."""
+    _decide(review, Decision.APPROVE, reviewer, comment, None)
+
+
+@app.command(epilog="Example: nightcrew inbox reject R-0002 --comment 'not needed'")
+def reject(review: str, reviewer: Reviewer = None, comment: Comment = "") -> None:
+    """Reject it: the ticket ends."""
+    _decide(review, Decision.REJECT, reviewer, comment, None)
+
+
+@app.command(epilog="Example: nightcrew inbox escalate R-0002 --to grace")
+def escalate(
+    review: str,
+    reviewer: Reviewer = None,
+    comment: Comment = "",
+    to: Annotated[str | None, typer.Option(help="the next reviewer; default: by the playbook's order")] = None,
+) -> None:
+    """Hand it to the next reviewer."""
+    _decide(review, Decision.ESCALATE, reviewer, comment, to)
+
+
+def _decide(review: str, decision: Decision, reviewer: str | None, comment: str, to: str | None) -> None:
+    from nightcrew.approvals import read_passphrase
+    from nightcrew.crew.inbox import decide, row
+
+    with opened() as project:
+        decided = decide(
+            project,
+            review,
+            decision,
+            reviewer=reviewer,
+            comment=comment,
+            passphrase=lambda: read_passphrase(getpass.getpass),
+            escalate_to=to,
+        )
+    if OPTIONS.json:
+        show_json(row(decided))
+    else:
+        say(f"{decided.id} is {decided.state}.")

@@ -14,6 +14,7 @@ from typing import Any
 import junitparser
 
 from nightcrew.checks.errors import ReportError
+from nightcrew.checks.reports import read_report
 from nightcrew.checks.text import plain_text
 
 LIMIT = 50 * 1024 * 1024
@@ -51,16 +52,12 @@ class Case:
 
 def read_junit(path: Path, *, limit: int = LIMIT) -> list[Case]:
     """The cases of the JUnit XML file ``path``, at most ``limit`` bytes. Raises ReportError."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(limit + 1)
-    except OSError as error:
-        raise ReportError(f"{path.name}: cannot be read: {error.strerror}") from None
+    data = read_report(path, limit=limit)
     return parse_junit(data, source=path.name, limit=limit)
 
 
 def parse_junit(data: bytes, *, source: str = "JUnit XML", limit: int = LIMIT) -> list[Case]:
-    """The cases of a JUnit XML document in its order; a case reported twice (call and teardown) is one, with the worse status.
+    """The cases of a JUnit XML document in its order; one reported twice (call and teardown) has the worse status.
 
     Raises ReportError for what is too large, empty, not XML, cut short, not JUnit, or declares a document type.
     """

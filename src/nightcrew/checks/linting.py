@@ -2,44 +2,74 @@
 
 import json
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
+from nightcrew.checks.errors import CheckError, ReportError
 from nightcrew.checks.located import Hit, locate
-from nightcrew.checks.running import CheckError, Run
+from nightcrew.checks.reports import read_report
+from nightcrew.checks.running import Run
+from nightcrew.checks.text import read_text
 from nightcrew.model.finding import Category, Finding
 from nightcrew.model.severity import Severity
+
+_LIMIT = 256 * 1024 * 1024
 
 
 def lint(workspace: Path, *, run: Run, timeout: float) -> list[Finding]:
     """Lint findings of a workspace; raises CheckError if ruff cannot run. ``timeout`` in seconds."""
-    return locate(map(_hit, ruff(["--select-default"], workspace, run=run, timeout=timeout)), workspace)
+    options = [] if _has_rules(workspace) else ["--isolated"]
+    return locate(map(_hit, ruff(options, workspace, run=run, timeout=timeout)), workspace)
 
 
-def ruff(options: list[str], workspace: Path, *, run: Run, timeout: float) -> list[dict[str, object]]:
-    """What ruff reports, with paths relative to the workspace; raises CheckError."""
-    extra = [option for option in options if option != "--select-default"]
-    argv = [sys.executable, "-m", "ruff", "check", "--no-cache", "--exit-zero", "--output-format", "json", "--no-fix"]
-    ended = run([*argv, *extra, "."], timeout=timeout)
-    if not ended.ok:
-        raise CheckError(f"ruff {'ran out of time' if ended.timed_out else 'failed'}: {ended.tail(300)}")
+def ruff(options: list[str], workspace: Path, *, run: Run, timeout: float) -> list[dict[str, Any]]:
+    """What ``ruff check`` with ``options`` reports, paths made relative to the workspace as ``path``; raises CheckError."""
+    argv = [sys.executable, "-m", "ruff", "check", "--no-cache", "--exit-zero", "--no-fix", "--output-format", "json"]
+    # To a file: what a command prints is cut at a limit, and a large repository has more findings than that.
+    with tempfile.TemporaryDirectory(prefix="nightcrew-ruff-") as folder:
+        report = Path(folder) / "ruff.json"
+        ended = run([*argv, "--output-file", str(report), *options, "."], timeout=timeout, writable=[Path(folder)])
+        if not ended.ok:
+            raise CheckError(f"ruff {'ran out of time' if ended.timed_out else 'failed'}: {ended.tail(300)}")
+        rows = _rows(read_report(report, limit=_LIMIT))
+    root = workspace.resolve()
+    return [{**row, "path": _relative(str(row.get("filename", "")), root)} for row in rows]
+
+
+def row_line(row: dict[str, Any], key: str = "location") -> int | None:
+    """The line of one of ruff's results, from 1, or None."""
+    place = row.get(key)
+    line = place.get("row") if isinstance(place, dict) else None
+    return line if isinstance(line, int) and line >= 1 else None
+
+
+def _rows(data: bytes) -> list[dict[str, Any]]:
     try:
-        rows = json.loads(ended.stdout)
-    except ValueError:
-        raise CheckError("ruff printed more than can be read" if ended.truncated else "ruff printed no JSON") from None
-    root = str(workspace.resolve())
-    return [{**row, "path": _relative(str(row["filename"]), root)} for row in rows]
+        rows = json.loads(data or b"null")
+    except (ValueError, RecursionError):
+        rows = None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ReportError("ruff wrote no JSON")
+    return rows
 
 
-def _relative(name: str, root: str) -> str:
+def _has_rules(workspace: Path) -> bool:
+    """Whether the project configures ruff. If not, nothing in the folders above or in the user's home may."""
+    if any(read_text(workspace, name) is not None for name in ("ruff.toml", ".ruff.toml")):
+        return True
+    return "[tool.ruff" in (read_text(workspace, "pyproject.toml") or "")
+
+
+def _relative(name: str, root: Path) -> str:
     path = Path(name)
     return path.relative_to(root).as_posix() if path.is_absolute() and path.is_relative_to(root) else path.as_posix()
 
 
-def _hit(row: dict[str, object]) -> Hit:
+def _hit(row: dict[str, Any]) -> Hit:
     code = str(row.get("code") or "invalid-syntax")
-    broken = code in ("invalid-syntax", "E999") or row.get("code") is None
+    broken = code in ("invalid-syntax", "E999")
     fix = row.get("fix")
-    location = row.get("location")
     return Hit(
         tool="ruff",
         rule=code,
@@ -47,6 +77,9 @@ def _hit(row: dict[str, object]) -> Hit:
         severity=Severity.HIGH if broken else Severity.LOW,
         message=f"{code}: {row.get('message')}",
         path=str(row["path"]),
-        line=int(location["row"]) if isinstance(location, dict) else None,
+        line=row_line(row),
+        end_line=row_line(row, "end_location"),
         fixable=isinstance(fix, dict) and fix.get("applicability") == "safe",
+        breaks_build=broken,
+        code=str(row.get("message")),
     )

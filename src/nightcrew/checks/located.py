@@ -1,10 +1,13 @@
 """Findings with a place in a file: their code as evidence, their fingerprint, and what is new against base."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from nightcrew.checks.text import masked, plain_text, read_text
 from nightcrew.model.finding import Category, Finding, fingerprint
 from nightcrew.model.severity import Severity
 
@@ -13,7 +16,10 @@ MAX_FILE = 2_000_000
 
 @dataclass(frozen=True)
 class Hit:
-    """What a tool said, before it has a fingerprint; ``path`` is relative to the workspace."""
+    """What a tool said, before it has a fingerprint; ``path`` is relative to the workspace.
+
+    ``code`` identifies the place where the source cannot be read. ``secret``: the line holds one, so that it is never shown.
+    """
 
     tool: str
     rule: str
@@ -27,17 +33,22 @@ class Hit:
     fixable: bool = False
     breaks_build: bool = False
     confidence: float | None = None
+    code: str = ""
 
 
 def locate(hits: Iterable[Hit], workspace: Path) -> list[Finding]:
-    """Hits as findings, in the order of file and line. The line of a secret is never shown, and not in the fingerprint."""
+    """Hits as findings, in the order of file and line; equal ones of one file are told apart by that order.
+
+    The line of a secret is not shown, and what looks like a credential is blotted out of every other line.
+    """
     sources: dict[str, list[str]] = {}
     seen: Counter[tuple[str, str, str, str]] = Counter()
     found = []
-    for hit in sorted(hits, key=lambda h: (h.path or "", h.line or 0, h.tool, h.rule)):
-        code = _line(sources, workspace, hit)
-        # A secret is told from another by the tool's own hash of it, which is in the message.
-        text = hit.message if hit.secret else code
+    for hit in sorted(hits, key=lambda h: (h.path or "", h.line or 0, h.tool, h.rule, h.message)):
+        code = _line(sources, workspace, hit) or hit.code
+        text = " ".join(code.split()) or hit.message
+        if hit.secret:
+            text = _seal(hit.path or "", text)
         key = (hit.tool, hit.rule, hit.path or "", text)
         found.append(
             Finding(
@@ -46,11 +57,11 @@ def locate(hits: Iterable[Hit], workspace: Path) -> list[Finding]:
                 rule=hit.rule,
                 category=hit.category,
                 severity=hit.severity,
-                message=_clean(hit.message)[:1000],
+                message=plain_text(masked(hit.message), limit=1000),
                 path=hit.path,
                 line=hit.line,
-                end_line=hit.end_line,
-                evidence="" if hit.secret else code[:300],
+                end_line=hit.end_line if hit.line and hit.end_line and hit.end_line >= hit.line else None,
+                evidence="" if hit.secret else plain_text(masked(code.strip()), limit=300),
                 fixable=hit.fixable,
                 breaks_build=hit.breaks_build,
                 confidence=hit.confidence,
@@ -61,30 +72,26 @@ def locate(hits: Iterable[Hit], workspace: Path) -> list[Finding]:
 
 
 def new_against(base: Iterable[Finding], head: Iterable[Finding]) -> list[Finding]:
-    """Findings of ``head`` whose fingerprint ``base`` does not have."""
+    """Findings of ``head`` whose fingerprint ``base`` does not have.
+
+    Equal findings differ in the occurrence that is part of the fingerprint, so that one more of them is new.
+    """
     known = {finding.fingerprint for finding in base}
     return [finding for finding in head if finding.fingerprint not in known]
+
+
+@lru_cache(maxsize=4096)
+def _seal(path: str, code: str) -> str:
+    """A slow hash of a line that holds a secret: from the fingerprint, nobody can try out short passwords quickly."""
+    return hashlib.pbkdf2_hmac("sha256", code.encode("utf-8", "replace"), path.encode("utf-8", "replace"), 50_000).hex()
 
 
 def _line(sources: dict[str, list[str]], workspace: Path, hit: Hit) -> str:
     if hit.path is None or hit.line is None:
         return ""
     if hit.path not in sources:
-        sources[hit.path] = _lines(workspace, hit.path)
+        text = read_text(workspace, hit.path, limit=MAX_FILE)
+        # Not splitlines: tools count the lines of an editor, and a form feed does not end one.
+        sources[hit.path] = [] if text is None else text.replace("\r\n", "\n").split("\n")
     lines = sources[hit.path]
-    return _clean(lines[hit.line - 1]).strip() if hit.line <= len(lines) else ""
-
-
-def _lines(workspace: Path, path: str) -> list[str]:
-    file = workspace / path
-    try:
-        inside = file.resolve().is_relative_to(workspace.resolve())
-        if not inside or not file.is_file() or file.stat().st_size > MAX_FILE:
-            return []
-        return file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-
-
-def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+    return lines[hit.line - 1] if hit.line <= len(lines) else ""

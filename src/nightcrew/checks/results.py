@@ -1,12 +1,9 @@
 """Test results by test id: what a runner's JUnit XML says, under the names that the runner itself would take."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from nightcrew.checks import junit
-from nightcrew.checks.errors import ReportError
-from nightcrew.checks.running import CheckError
 
 
 @dataclass(frozen=True)
@@ -18,16 +15,34 @@ class Case:
     message: str = ""
 
 
-def read_results(path: Path) -> dict[str, Case]:
-    """The tests of a JUnit XML file by id; raises CheckError if it is missing, too large or not one."""
-    if not path.exists():
-        raise CheckError("the test runner wrote no JUnit XML")
-    try:
-        cases = junit.read_junit(path)
-    except ReportError as error:
-        raise CheckError(str(error)) from None
-    found = (Case(_id(case), str(case.status), _first(case.message)) for case in cases)
-    return {case.id: case for case in found}
+@dataclass(frozen=True)
+class Results:
+    """What a report says: tests by id, and files that could not be collected with the reason (pytest's only)."""
+
+    cases: dict[str, Case]
+    uncollected: dict[str, str]
+
+
+def read_results(path: Path) -> Results:
+    """The tests of a JUnit XML file; raises ReportError if it is missing, too large or not one."""
+    found = Results({}, {})
+    for case in junit.read_junit(path):
+        if _is_collection(case):
+            found.uncollected[case.file or case.name] = _reason(case.message)
+        else:
+            name = _id(case)
+            found.cases[name] = Case(name, str(case.status), _first(case.message))
+    return found
+
+
+def _is_collection(case: junit.Case) -> bool:
+    """pytest reports a file that it cannot collect as a case without a class (``_pytest/junitxml.py``)."""
+    return not case.classname and case.status.bad and case.message.startswith("collection failure")
+
+
+def _reason(message: str) -> str:
+    errors = [line[2:].strip() for line in message.splitlines() if line.startswith("E ")]
+    return (errors[-1] if errors else _first(message.removeprefix("collection failure").strip()))[:500]
 
 
 def _first(message: str) -> str:
@@ -35,9 +50,9 @@ def _first(message: str) -> str:
 
 
 def _id(case: junit.Case) -> str:
-    """Pytest's own node id, from the file that xunit1 names; else class and name."""
+    """pytest's own node id, from the file that xunit1 names; else class and name."""
     if not case.file:
         return f"{case.classname}::{case.name}" if case.classname else case.name
-    module = re.sub(r"\.py$", "", case.file).replace("/", ".")
+    module = case.file.removesuffix(".py").replace("/", ".")
     inner = case.classname.removeprefix(module).strip(".")
     return "::".join([case.file, *(part for part in inner.split(".") if part), case.name])

@@ -4,15 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from nightcrew.model.errors import NightcrewError
+from nightcrew.checks.errors import CheckError
 from nightcrew.sandbox import Completed
 
-
-class CheckError(NightcrewError):
-    """A check could not be made, so nothing is known."""
-
-    code = "NC-CHECK"
-    exit_status = 4
+__all__ = ["CheckError", "Run"]
 
 
 class Run(Protocol):

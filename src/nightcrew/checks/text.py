@@ -1,20 +1,32 @@
 """Text that comes from outside, made safe to show; and the files of a checkout, read as data."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
 
-LineReader = Callable[[str, int], str | None]
-"""Gives a line (from 1) of a file (repository-relative path), or None."""
+# The shapes of credentials, as their issuers and detect-secrets describe them; better one too many than one shown.
+_CREDENTIAL = re.compile(
+    r"(?:AKIA|ASIA)[A-Z0-9]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}"
+    r"|\b[sr]k[-_][\w-]{16,}|AIza[\w-]{30,}|npm_\w{30,}|pypi-[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
+    r"|-----BEGIN[^-]*PRIVATE KEY-----.*|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"
+)
+_NAMED_VALUE = re.compile(
+    r"(?i)(pass(?:wd|word|phrase)?|pwd|secret|token|api_?key|access_?key|auth\w*|credentials?)"
+    r"(\w*[\"']?\]?\s*(?:[:=]|=>|==|,)\s*[rbuf]{0,2})([\"'])(?:\\.|(?!\3).)+\3"
+)
 
 
 def plain_text(value: str, *, limit: int = 4000) -> str:
     """``value`` without terminal escapes, control and text-direction characters, cut to ``limit`` characters."""
     cleaned = _CONTROL.sub("", _ESCAPE.sub("", value.replace("\r\n", "\n").replace("\r", "\n")))
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def masked(line: str) -> str:
+    """``line`` of source code with what looks like a credential blotted out, so that it can be shown."""
+    return _CREDENTIAL.sub("[masked]", _NAMED_VALUE.sub(r"\1\2\3[masked]\3", line))
 
 
 def relative_path(path: str) -> str | None:
@@ -49,7 +61,7 @@ def inside(root: Path, path: str, *, limit: int = 10_000_000) -> Path | None:
 
 
 def read_text(root: Path, path: str, *, limit: int = 10_000_000) -> str | None:
-    """The text of file ``path`` under ``root``, undecodable bytes replaced; None when there is no such file inside it."""
+    """The text of file ``path`` under ``root``, undecodable bytes replaced; None if there is no such file inside it."""
     real = inside(root, path, limit=limit)
     try:
         return None if real is None else real.read_bytes().decode("utf-8-sig", "replace")
@@ -57,22 +69,8 @@ def read_text(root: Path, path: str, *, limit: int = 10_000_000) -> str | None:
         return None
 
 
-def line_reader(root: Path) -> LineReader:
-    """Reads lines of the files under ``root``, each file once; links that lead out of it are not followed."""
-    files: dict[str, list[str]] = {}
-
-    def line(path: str, number: int) -> str | None:
-        if path not in files:
-            text = read_text(root, path)
-            files[path] = [] if text is None else text.split("\n")
-        lines = files[path]
-        return lines[number - 1] if 0 < number <= len(lines) else None
-
-    return line
-
-
 def in_tests(path: str) -> bool:
-    """Whether ``path`` is test code, by the names that pytest and unittest users give: ``tests/``, ``test_*.py``, ``*_test.py``."""
+    """Whether ``path`` is test code, by its name: ``tests/``, ``test_*.py``, ``*_test.py``, ``conftest.py``."""
     pure = PurePosixPath(path)
     directories = {part.lower() for part in pure.parts[:-1]}
     return bool(

@@ -4,7 +4,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from nightcrew.cli.output import OPTIONS, clean
+from nightcrew.cli.output import OPTIONS, clean, say
 
 if TYPE_CHECKING:
     from nightcrew.crew.night import Progress
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 class Follower:
     """Shows which agent works which ticket, turns against caps and the time; silent with ``--json``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_live: bool = False) -> None:
         self._last = ""
+        self._silent = OPTIONS.json or (only_live and not sys.stderr.isatty())
         self._live = sys.stderr.isatty() and not OPTIONS.json
 
     def __call__(self, now: "Progress") -> None:
         """Show ``now`` if it says something new."""
-        if OPTIONS.json:
+        if self._silent:
             return
         where = f"{now.agent} {now.ticket or ''}".strip() if now.agent else "router"
         turns = f"{now.used} turns (soft {now.soft}, hard {now.hard})" if now.hard else ""
@@ -32,6 +33,19 @@ class Follower:
             sys.stderr.write(f"{minutes:02d}:{seconds:02d}  {text.rstrip()}\n")
         self._last = text
 
+    def say(self, text: str) -> None:
+        """Print a line for people on standard output, above the live line."""
+        self._clear()
+        say(text)
+        sys.stdout.flush()
+
+    def quiet(self, text: str) -> None:
+        """Take a line for people that nobody asked for."""
+
+    def _clear(self) -> None:
+        if self._live and self._last:
+            sys.stderr.write("\r\x1b[2K")
+
     def __enter__(self) -> Self:
         """Begin."""
         return self
@@ -40,5 +54,4 @@ class Follower:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Take the live line away."""
-        if self._live and self._last:
-            sys.stderr.write("\r\x1b[2K")
+        self._clear()

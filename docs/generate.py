@@ -1,0 +1,70 @@
+"""Writes docs/reference/ from the code: commands from --help, settings and documents from their models.
+
+Run: python docs/generate.py (a test checks that it changes nothing).
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from nightcrew.cli import COMMANDS
+from nightcrew.model.schemas import SCHEMAS
+from nightcrew.model.settings import describe
+
+REFERENCE = Path(__file__).parent / "reference"
+GROUPS = {
+    "ticket": ("add", "list", "show", "release", "prioritise"),
+    "inbox": ("show", "approve", "reject", "escalate"),
+    "reviewer": ("add", "list", "revoke"),
+    "handoff": ("list", "show"),
+    "session": ("list", "show"),
+    "audit": ("verify", "show", "export"),
+}
+_HEADER = "<!-- Written by docs/generate.py: change the code, then run it. -->\n\n"
+
+
+def help_of(*words: str) -> str:
+    """What ``nightcrew WORDS --help`` prints, 100 columns wide."""
+    plain = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    argv = [sys.executable, "-m", "nightcrew", *words, "--help"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=plain)
+    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+
+
+def cli() -> str:
+    """The reference of all commands."""
+    parts = [f"# Commands\n\n```text\n{help_of()}\n```"]
+    for name in COMMANDS:
+        parts.append(f"## nightcrew {name}\n\n```text\n{help_of(name)}\n```")
+        for inner in GROUPS.get(name, ()):
+            parts.append(f"### nightcrew {name} {inner}\n\n```text\n{help_of(name, inner)}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def settings() -> str:
+    """The reference of ``nightcrew.toml``."""
+    rows = "\n".join(f"| `{name}` | `{default}` | {text} |" for name, default, text in describe())
+    return f"# Settings: nightcrew.toml\n\n| setting | default | what it does |\n|---|---|---|\n{rows}\n"
+
+
+def documents() -> str:
+    """The reference of the documents' fields."""
+    parts = ["# Documents\n\nThe JSON Schemas are printed by `nightcrew schema NAME`."]
+    for name, model in sorted(SCHEMAS.items()):
+        fields = "\n".join(f"- `{field.alias or key}`" for key, field in model.model_fields.items())
+        parts.append(f"## {name}\n\n{(model.__doc__ or '').strip()}\n\n{fields}")
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {"cli.md": cli, "settings.md": settings, "documents.md": documents}
+
+
+def main() -> None:
+    """Write all pages."""
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(_HEADER + page())
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from nightcrew.model.settings import describe
 REFERENCE = Path(__file__).parent / "reference"
 GROUPS = {
     "ticket": ("add", "list", "show", "release", "prioritise"),
-    "inbox": ("show", "approve", "reject", "escalate"),
+    "inbox": ("list", "show", "approve", "reject", "escalate"),
     "reviewer": ("add", "list", "revoke"),
     "handoff": ("list", "show"),
     "session": ("list", "show"),

@@ -23,8 +23,8 @@ class MechanicalBrain:
         return Answer(
             finished=False,
             done="Nothing: no model is configured, the ticket has no command, and no fixer covers it.",
-            next="Configure a brain for the build agent in nightcrew.toml, give the ticket a --command, or put finished "
-            f"work on the branch nightcrew/{task.ticket.id}.",
+            next="Configure a brain for the build agent in nightcrew.toml, give the ticket a --command, or put "
+            f"finished work on the branch nightcrew/{task.ticket.id}.",
         )
 
     def _command(self, task: Task, command: str) -> Answer:

@@ -24,8 +24,8 @@ class Task:
 
     ``workspace`` is the checkout to work in. ``findings`` are those the ticket is about. ``context`` is the text of
     playbook duties, handoffs and recalled records: data, not orders. ``run`` runs a command in the sandbox.
-    ``charge`` must be called, with a name unique in the session, before each turn: it raises BudgetError at the hard cap
-    and MustStop when the session has been told to stop.
+    ``charge`` must be called, with a name unique in the session, before each turn: it raises BudgetError at the hard
+    cap and MustStop when the session has been told to stop.
     """
 
     ticket: Ticket

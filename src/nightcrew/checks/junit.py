@@ -113,7 +113,7 @@ def _walk(node: Any) -> Iterator[Any]:
         elif isinstance(child, junitparser.TestSuite):
             yield from _walk(child)
     if isinstance(node, junitparser.TestSuite):
-        for suite in node.testsuites():
+        for suite in node.testsuites():  # type: ignore[no-untyped-call]
             yield from _walk(suite)
 
 

@@ -24,7 +24,7 @@ def lint(workspace: Path, *, run: Run, timeout: float) -> list[Finding]:
 
 
 def ruff(options: list[str], workspace: Path, *, run: Run, timeout: float) -> list[dict[str, Any]]:
-    """What ``ruff check`` with ``options`` reports, paths made relative to the workspace as ``path``; raises CheckError."""
+    """What ``ruff check`` with ``options`` reports, with ``path`` relative to the workspace; raises CheckError."""
     argv = [sys.executable, "-m", "ruff", "check", "--no-cache", "--exit-zero", "--no-fix", "--output-format", "json"]
     # To a file: what a command prints is cut at a limit, and a large repository has more findings than that.
     with tempfile.TemporaryDirectory(prefix="nightcrew-ruff-") as folder:

@@ -18,7 +18,7 @@ MAX_FILE = 2_000_000
 class Hit:
     """What a tool said, before it has a fingerprint; ``path`` is relative to the workspace.
 
-    ``code`` identifies the place where the source cannot be read. ``secret``: the line holds one, so that it is never shown.
+    ``code`` identifies the place where the source cannot be read. ``secret``: the line holds one and is never shown.
     """
 
     tool: str

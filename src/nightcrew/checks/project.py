@@ -3,33 +3,47 @@
 The table, first match wins for each line:
 
 =============  ==========================================================================================
-environment    ``[checks] python``; ``.venv`` or ``venv`` in the user's tree; ``[checks] setup``; dependencies
-               declared in pyproject.toml, setup.py, setup.cfg or requirements files (an environment is made,
-               with uv if it is there, else venv and pip); nothing declared: nightcrew's own Python
+environment    ``[checks] python``; ``[checks] setup``; ``.venv`` or ``venv`` in the user's tree, if it has pytest and
+               the commit declares the same dependencies; dependencies declared in pyproject.toml, setup.py,
+               setup.cfg or requirements files (an environment is made with venv and pip); nothing declared:
+               nightcrew's own Python
 tests          ``[checks] test``; pytest if the project is Python (it runs unittest suites too); ``npm test``;
                ``cargo test``; ``go test ./...``; the ``test`` target of a Makefile
 source         ``src/`` if packages lie there, else the root
-extras         optional dependencies and dependency groups named test, tests, testing or dev; requirements files of
-               those names
+extras         optional dependencies, dependency groups (PEP 735) and poetry groups named test, tests, testing or dev;
+               requirements files of those names; ``deps`` of ``[testenv]`` in tox.ini
+compiled       extension modules of setuptools are built in the workspace, those of maturin, meson-python and
+               scikit-build beside it
 =============  ==========================================================================================
 """
 
+import configparser
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nightcrew.checks.text import inside, read_text
+
 _TEST_NAMES = ("test", "tests", "testing", "dev")
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 _NOT_PACKAGES = {"tests", "test", "docs", "doc", "examples", "bench", "benchmarks", "build", "dist", "scripts", "tools"}
-_NATIVE = (".pyx", ".c", ".cpp", ".rs")
+_NOT_MODULES = ("test_", "setup", "conftest", "noxfile")
+_BACKENDS = ("setuptools", "maturin", "mesonpy", "scikit_build", "hatchling", "poetry", "flit_core", "pdm", "uv_build")
+_COMPILING = ("maturin", "mesonpy", "scikit_build")
+_NO_ENVIRONMENT = ("black", "coverage", "isort", "mypy", "pylint", "pyright", "pytest", "ruff")
 
 
 @dataclass(frozen=True)
 class Detected:
-    """What was found. ``installs`` are arguments for pip, ``keys`` the files whose content the environment depends on."""
+    """What was found.
+
+    ``installs`` are arguments for pip, ``itself`` is the project as pip installs it, ``keys`` the files whose content
+    the environment depends on. ``native``: it has compiled parts, made by ``backend``, which needs ``build_requires``.
+    """
 
     kind: str
     test: tuple[str, ...] | None = None
@@ -40,6 +54,8 @@ class Detected:
     keys: tuple[str, ...] = ()
     user_python: Path | None = None
     native: bool = False
+    backend: str = ""
+    build_requires: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     def summary(self) -> dict[str, str]:
@@ -60,7 +76,7 @@ class Detected:
 
 def detect(root: Path) -> Detected:
     """Look at a checkout. Files that cannot be read or parsed are named in ``notes``, never raised."""
-    if any((root / name).is_file() for name in _PROJECT_FILES) or _requirements(root) or _has_python(root):
+    if any(inside(root, name) for name in _PROJECT_FILES) or _requirements(root) or _has_python(root):
         return _python(root)
     if (test := _npm(root)) is not None:
         return Detected("node", test=test)
@@ -69,65 +85,112 @@ def detect(root: Path) -> Detected:
         ("go.mod", "go", ("go", "test", "./...")),
         ("Makefile", "make", ("make", "test")),
     ):
-        if (root / name).is_file() and (kind != "make" or _make_target(root)):
+        if inside(root, name) and (kind != "make" or _make_target(root)):
             return Detected(kind, test=test)
     return Detected("unknown", notes=("no tests were found; name a command in [checks] test",))
+
+
+def declared_content(root: Path, keys: Sequence[str]) -> dict[str, str]:
+    """What the files ``keys`` under ``root`` declare, as text; of pyproject.toml what an environment depends on."""
+    return {name: text for name in keys if (text := _environment_part(root, name)) is not None}
+
+
+def _environment_part(root: Path, name: str) -> str | None:
+    text = read_text(root, name)
+    if text is None or name != "pyproject.toml":
+        return text
+    value = _pyproject(root, [])
+    if not value:
+        return text
+    tools = {key: tool for key, tool in _table(value, "tool").items() if key not in _NO_ENVIRONMENT}
+    return json.dumps({**value, "tool": tools}, sort_keys=True, default=str)
 
 
 def _python(root: Path) -> Detected:
     notes: list[str] = []
     declared = _pyproject(root, notes)
     source = "src" if _packages(root / "src") else "."
-    packages = _packages(root / source)
     requirements = _requirements(root)
-    buildable = "build-system" in declared or "project" in declared or (root / "setup.py").is_file()
-    extras = [name for name in _TEST_NAMES if name in declared.get("project", {}).get("optional-dependencies", {})]
-    groups = [name for name in _TEST_NAMES if name in declared.get("dependency-groups", {})]
+    setup_py = inside(root, "setup.py") is not None
+    extras = [name for name in _TEST_NAMES if name in _table(declared, "project", "optional-dependencies")]
+    groups = [name for name in _TEST_NAMES if name in _table(declared, "dependency-groups")]
     installs = [word for path in requirements for word in ("-r", path)]
     installs += [word for name in groups for word in ("--group", f"pyproject.toml:{name}")]
-    installs += _poetry(declared)
+    installs += [*_poetry(declared), *_tox(root)]
+    buildable = "build-system" in declared or "project" in declared or setup_py
     itself = f".[{','.join(extras)}]" if extras else "." if buildable else None
-    if itself == "." and not installs and not _declares(declared, root):
+    if itself == "." and not installs and not _declares(declared, setup_py):
         itself = None
-    keys = [name for name in (*_PROJECT_FILES, "uv.lock", "poetry.lock", *requirements) if (root / name).is_file()]
+    keys = [
+        name for name in (*_PROJECT_FILES, "tox.ini", "uv.lock", "poetry.lock", *requirements) if inside(root, name)
+    ]
     return Detected(
         "python",
         source=source,
-        packages=packages,
+        packages=_packages(root / source),
         installs=tuple(installs),
         itself=itself,
         keys=tuple(keys),
         user_python=next((p for d in (".venv", "venv") if (p := root / d / "bin" / "python").exists()), None),
         native=_native(root, declared),
+        backend=_backend(declared),
+        build_requires=tuple(_strings(_table(declared, "build-system").get("requires"))) or ("setuptools", "wheel"),
         notes=tuple(notes),
     )
 
 
-def _declares(declared: dict[str, Any], root: Path) -> bool:
-    """Whether the project needs anything but pytest to be tested: dependencies, or itself installed (entry points, build)."""
-    project = declared.get("project", {})
+def _declares(declared: dict[str, Any], setup_py: bool) -> bool:
+    """Whether its tests need more than pytest: dependencies, or the project installed (entry points, build)."""
+    project = _table(declared, "project")
     needs = ("dependencies", "scripts", "entry-points", "gui-scripts", "dynamic")
-    return any(project.get(name) for name in needs) or not project or (root / "setup.py").is_file()
+    return any(project.get(name) for name in needs) or not project or setup_py
+
+
+def _table(value: Any, *names: str) -> dict[str, Any]:
+    """The table at ``names``; an empty one if it is missing or something else."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _strings(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 def _pyproject(root: Path, notes: list[str]) -> dict[str, Any]:
+    text = read_text(root, "pyproject.toml")
     try:
-        return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
+        return tomllib.loads(text or "")
+    except (ValueError, RecursionError) as error:
         notes.append(f"pyproject.toml cannot be read: {error}")
         return {}
 
 
+def _backend(declared: dict[str, Any]) -> str:
+    """The build backend by its package, "" if none is declared (which means setuptools, PEP 517)."""
+    named = str(_table(declared, "build-system").get("build-backend", ""))
+    return next((name for name in _BACKENDS if name in named), named)
+
+
 def _poetry(declared: dict[str, Any]) -> list[str]:
-    groups = declared.get("tool", {}).get("poetry", {}).get("group", {})
-    names = [name for group in _TEST_NAMES if group in groups for name in groups[group].get("dependencies", {})]
-    return [
-        name
-        for name in names
-        if re.fullmatch(r"[A-Za-z0-9._-]+", name) and name not in ("python", "mypy", "pre-commit")
-    ]
+    """Test dependencies of poetry, by name only: its version syntax is not pip's, and pip finds versions that fit."""
+    poetry = _table(declared, "tool", "poetry")
+    tables = [_table(poetry, "group", name, "dependencies") for name in _TEST_NAMES]
+    names = [name for table in [*tables, _table(poetry, "dev-dependencies")] for name in table]
+    skipped = ("python", "mypy", "pre-commit")
+    return [name for name in names if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) and name not in skipped]
+
+
+def _tox(root: Path) -> list[str]:
+    """The plain requirements among ``deps`` of ``[testenv]`` (no factors, no substitutions, no files)."""
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read_string(read_text(root, "tox.ini") or "")
+        lines = parser.get("testenv", "deps", fallback="").splitlines()
+    except configparser.Error:
+        return []
+    plain = (line.split("#")[0].strip() for line in lines)
+    return [line for line in plain if re.fullmatch(r"[A-Za-z0-9][\w.\[\],<>=!~ -]*", line)]
 
 
 def _requirements(root: Path) -> list[str]:
@@ -135,18 +198,18 @@ def _requirements(root: Path) -> list[str]:
     found += [f"requirements{mark}{name}.txt" for mark in "-_" for name in _TEST_NAMES]
     found += [f"{name}{mark}requirements.txt" for mark in "-_" for name in _TEST_NAMES]
     found += [f"requirements/{name}.txt" for name in _TEST_NAMES[:3]]
-    return [name for name in found if (root / name).is_file()]
+    return [name for name in found if inside(root, name)]
 
 
 def _packages(folder: Path) -> tuple[str, ...]:
-    if not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir():
         return ()
     named = [
         path.name
         for path in folder.iterdir()
-        if path.name.isidentifier() and path.name not in _NOT_PACKAGES and (path / "__init__.py").is_file()
+        if path.name.isidentifier() and path.name not in _NOT_PACKAGES and inside(folder, f"{path.name}/__init__.py")
     ]
-    modules = [p.stem for p in folder.glob("*.py") if not p.stem.startswith(("test_", "setup", "conftest", "noxfile"))]
+    modules = [p.stem for p in folder.glob("*.py") if not p.stem.startswith(_NOT_MODULES) and inside(folder, p.name)]
     return tuple(sorted(named) or sorted(name for name in modules if name.isidentifier()))
 
 
@@ -155,26 +218,19 @@ def _has_python(root: Path) -> bool:
 
 
 def _native(root: Path, declared: dict[str, Any]) -> bool:
-    backend = str(declared.get("build-system", {}).get("build-backend", ""))
-    if any(name in backend for name in ("maturin", "mesonpy", "scikit_build")):
+    if _backend(declared) in _COMPILING or _table(declared, "tool", "setuptools").get("ext-modules"):
         return True
-    setup = root / "setup.py"
-    text = setup.read_text(encoding="utf-8", errors="replace") if setup.is_file() else ""
-    return (
-        "ext_modules" in text
-        or "cythonize" in text
-        or bool(declared.get("tool", {}).get("setuptools", {}).get("ext-modules"))
-    )
+    text = read_text(root, "setup.py") or ""
+    return "ext_modules" in text or "cythonize" in text or "Extension(" in text
 
 
 def _npm(root: Path) -> tuple[str, ...] | None:
     try:
-        scripts = json.loads((root / "package.json").read_text(encoding="utf-8")).get("scripts", {})
-    except (OSError, ValueError, AttributeError):
+        scripts = _table(json.loads(read_text(root, "package.json") or "{}"), "scripts")
+    except (ValueError, RecursionError):
         return None
-    return ("npm", "test") if isinstance(scripts, dict) and "test" in scripts else None
+    return ("npm", "test") if "test" in scripts else None
 
 
 def _make_target(root: Path) -> bool:
-    text = (root / "Makefile").read_text(encoding="utf-8", errors="replace")
-    return re.search(r"^test\s*:", text, re.MULTILINE) is not None
+    return re.search(r"^test\s*:", read_text(root, "Makefile") or "", re.MULTILINE) is not None

@@ -4,16 +4,18 @@ import fcntl
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightcrew.checks.project import Detected
-from nightcrew.checks.running import CheckError, Run
-from nightcrew.model.canonical import digest, sha256_hex
-
-_DONE = "nightcrew-environment.json"
+from nightcrew.checks.errors import CheckError
+from nightcrew.checks.project import Detected, declared_content
+from nightcrew.checks.running import Run
+from nightcrew.checks.text import plain_text
+from nightcrew.model.canonical import digest
+from nightcrew.sandbox import scrubbed_environment
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,38 @@ def prepare(
     """
     if python:
         return _given(Path(python), "the interpreter of [checks] python")
-    if detected.user_python is not None and not setup:
-        return _given(detected.user_python, "the repository's own environment")
-    if not setup and not detected.installs and detected.itself is None:
+    if not setup and (own := _users(workspace, detected, run)) is not None:
+        return own
+    if not setup and not detected.installs and detected.itself is None and not detected.native:
         return Environment(Path(sys.executable), (), "nightcrew's own Python", "own")
     key = _key(workspace, detected, setup)
-    target = folder / key
+    # Resolved, because scripts and caches of the environment name it by its path.
     folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    target, done = folder / key, folder / f"{key}.done"
     with _locked(folder / f"{key}.lock"):
-        if not (target / _DONE).is_file():
+        # The marker lies outside the environment: what runs in the set-up cannot write it, nor make it a link.
+        if not done.is_file():
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir()
-            _make(detected, target, run, timeout, setup, network)
-            (target / _DONE).write_text(json.dumps({"key": key, "from": detected.keys}))
+            _make(workspace, detected, target, run, timeout, setup, network)
+            done.write_text(json.dumps({"key": key, "from": detected.keys}))
     return Environment(
-        target / "bin" / "python", (target,), f"an environment made from {', '.join(detected.keys)}", key
+        target / "bin" / "python", (target,), f"an environment made from {', '.join(detected.keys) or 'setup'}", key
     )
+
+
+def _users(workspace: Path, detected: Detected, run: Run) -> Environment | None:
+    """The environment in the user's tree, if it has pytest and the dependencies declared there are this commit's."""
+    python = detected.user_python
+    if python is None:
+        return None
+    tree = python.parent.parent.parent
+    if declared_content(tree, detected.keys) != declared_content(workspace, detected.keys):
+        return None
+    given = _given(python, "the repository's own environment")
+    ended = run([str(python), "-c", "import pytest"], timeout=60, readable=given.readable, cwd=workspace)
+    return given if ended.ok else None
 
 
 def _given(python: Path, name: str) -> Environment:
@@ -78,10 +96,9 @@ def _base(python: Path) -> tuple[Path, ...]:
 
 
 def _key(workspace: Path, detected: Detected, setup: str) -> str:
-    content = {
-        name: sha256_hex((workspace / name).read_bytes()) for name in detected.keys if (workspace / name).is_file()
-    }
-    return digest([content, detected.installs, detected.itself, setup, sys.version])[:24]
+    content = declared_content(workspace, detected.keys)
+    made_from = [content, detected.installs, detected.itself, detected.build_requires if detected.native else (), setup]
+    return digest([made_from, sys.version, sys.executable])[:24]
 
 
 @contextmanager
@@ -91,49 +108,60 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _make(detected: Detected, target: Path, run: Run, timeout: float, setup: str, network: bool) -> None:
+def _make(
+    workspace: Path, detected: Detected, target: Path, run: Run, timeout: float, setup: str, network: bool
+) -> None:
     must = _Must(run, target, timeout, network)
-    must([sys.executable, "-m", "venv", "--clear", str(target)])
-    python = str(target / "bin" / "python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-    must([*pip, "--upgrade", "pip"])
+    must([sys.executable, "-m", "venv", "--clear", str(target)], workspace)
+    pip = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input", "--no-cache-dir"]
     if setup:
-        must(["/bin/sh", "-c", setup])
-        must([*pip, "pytest"])
+        must(["/bin/sh", "-c", setup], workspace)
+        must([*pip, "pytest"], workspace)
         return
-    itself = [detected.itself] if detected.itself else []
-    must([*pip, "pytest", *detected.installs, *itself])
+    if "--group" in detected.installs:  # PEP 735: pip 25.1 and later
+        must([*pip, "--upgrade", "pip>=25.1"], workspace)
+    # From a copy: building leaves files, which would be checked as if they were the commit's.
+    source = target / "source"
+    try:
+        shutil.copytree(workspace, source, symlinks=True)
+    except (OSError, shutil.Error) as error:
+        raise CheckError(f"the checkout cannot be copied for set-up: {str(error)[:300]}") from None
+    building = detected.build_requires if detected.native else ()
+    itself = (detected.itself,) if detected.itself else ()
+    must([*pip, "pytest", *building, *detected.installs, *itself], source)
+    shutil.rmtree(source, ignore_errors=True)
 
 
 class _Must:
-    """Runs a command of the set-up, which has to succeed."""
+    """Runs a command of the set-up, which has to succeed and may write the new environment only."""
 
     def __init__(self, run: Run, target: Path, timeout: float, network: bool) -> None:
         self._run, self._target, self._timeout, self._network = run, target, timeout, network
 
-    def __call__(self, argv: list[str]) -> None:
-        path = {"VIRTUAL_ENV": str(self._target), "PIP_CACHE_DIR": str(self._target.parent / "pip-cache")}
+    def __call__(self, argv: list[str], cwd: Path) -> None:
         ended = self._run(
             argv,
-            environment={**_index(), **path},
+            cwd=cwd,
+            environment={
+                **_index(),
+                "VIRTUAL_ENV": str(self._target),
+                "PATH": f"{self._target / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+                "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            },
             timeout=self._timeout,
-            writable=[self._target.parent],
+            writable=[self._target],
             network=self._network,
         )
         if not ended.ok:
             how = "ran out of time" if ended.timed_out else "failed"
             raise CheckError(
-                f"making the environment {how}: {' '.join(argv[:6])}: {ended.tail(600)}",
+                f"making the environment {how}: {' '.join(argv[:6])}: {plain_text(ended.tail(600))}",
                 hint="Name a working [checks] setup, python or test in nightcrew.toml.",
             )
 
 
 def _index() -> dict[str, str]:
     """What an installer needs to find the package index that this machine uses."""
-    import tempfile
-
-    from nightcrew.sandbox import scrubbed_environment
-
     with tempfile.TemporaryDirectory() as temp:
         plain = scrubbed_environment(temp=Path(temp))
         full = scrubbed_environment(temp=Path(temp), packages=True)

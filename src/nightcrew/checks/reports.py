@@ -20,7 +20,7 @@ def report_folder(temp: Path) -> Iterator[Path]:
 def read_report(path: Path, *, limit: int) -> bytes:
     """The bytes of the regular file ``path``, at most ``limit``.
 
-    A link is not followed (it could lead out of the sandbox) and a pipe or a device is not waited for. Raises ReportError.
+    A link is not followed (it could lead out of the sandbox) and a pipe is not waited for. Raises ReportError.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -28,7 +28,7 @@ def read_report(path: Path, *, limit: int) -> bytes:
         raise ReportError(f"{path.name}: was not written") from None
     except OSError as error:
         raise ReportError(f"{path.name}: cannot be read: {error.strerror}") from None
-    with open(descriptor, "rb") as stream:
+    with os.fdopen(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ReportError(f"{path.name}: is not a regular file")
         data = stream.read(limit + 1)

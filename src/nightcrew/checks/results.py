@@ -36,7 +36,7 @@ def read_results(path: Path) -> Results:
 
 
 def _is_collection(case: junit.Case) -> bool:
-    """pytest reports a file that it cannot collect as a case without a class (``_pytest/junitxml.py``)."""
+    """Pytest reports a file that it cannot collect as a case without a class (``_pytest/junitxml.py``)."""
     return not case.classname and case.status.bad and case.message.startswith("collection failure")
 
 
@@ -50,7 +50,7 @@ def _first(message: str) -> str:
 
 
 def _id(case: junit.Case) -> str:
-    """pytest's own node id, from the file that xunit1 names; else class and name."""
+    """Pytest's own node id, from the file that xunit1 names; else class and name."""
     if not case.file:
         return f"{case.classname}::{case.name}" if case.classname else case.name
     module = case.file.removesuffix(".py").replace("/", ".")

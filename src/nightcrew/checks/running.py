@@ -11,7 +11,7 @@ __all__ = ["CheckError", "Run"]
 
 
 class Run(Protocol):
-    """Runs a command at a workspace, in its sandbox. Paths given as ``writable`` and ``readable`` are added to its policy."""
+    """Runs a command at a workspace, in its sandbox; ``writable`` and ``readable`` are added to its policy."""
 
     def __call__(
         self,

@@ -1,109 +1,257 @@
-"""SARIF 2.1.0 in: any scanner's results as findings. What does not fit the format is refused with its place."""
+"""Reading SARIF 2.1.0 (OASIS standard), the format in which scanners of any language report.
+
+Everything in a report is data: text is cleaned, paths are made relative to the repository or dropped, and whatever
+does not fit the standard is an error that names the place.
+"""
 
 import json
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
+from nightcrew.checks.errors import ReportError
 from nightcrew.checks.located import Hit
-from nightcrew.checks.running import CheckError
+from nightcrew.checks.reports import read_report
+from nightcrew.checks.sarif_paths import Locator
+from nightcrew.checks.text import plain_text
 from nightcrew.model.finding import Category
 from nightcrew.model.severity import Severity
 
-MAX_BYTES = 64 * 1024 * 1024
+LIMIT = 64 * 1024 * 1024
+"""Reports above this many bytes are refused."""
+
 _LEVELS = {"error": Severity.HIGH, "warning": Severity.MEDIUM, "note": Severity.LOW, "none": Severity.INFO}
+_CONFIDENCE = {"HIGH": 0.9, "MEDIUM": 0.6, "LOW": 0.3}
+_PLACEHOLDER = re.compile(r"\{(\d{1,3})\}")
 
 
-def read_sarif(path: Path, workspace: Path, *, category: Category = Category.SECURITY) -> list[Hit]:
-    """The results of a SARIF file, suppressed ones left out; raises CheckError (missing, too large, not SARIF)."""
+@dataclass(frozen=True)
+class SarifReport:
+    """What a SARIF log says: its tools, its results, and ``failures``: what the tools say they could not do."""
+
+    tools: tuple[str, ...]
+    hits: tuple[Hit, ...]
+    failures: tuple[str, ...] = ()
+
+
+def read_sarif(
+    path: Path, workspace: Path, *, category: Category = Category.SECURITY, limit: int = LIMIT
+) -> SarifReport:
+    """Read the SARIF file ``path`` about the checkout at ``workspace``; see ``parse_sarif``. ``limit`` in bytes."""
+    return parse_sarif(read_report(path, limit=limit), workspace, category=category, source=path.name)
+
+
+def parse_sarif(
+    data: bytes, workspace: Path, *, category: Category = Category.SECURITY, source: str = "SARIF"
+) -> SarifReport:
+    """The results of a SARIF 2.1.0 log, those that passed or are suppressed left out.
+
+    Severity is the higher of the level and of ``security-severity`` (0 to 10, in the bands of CVSS 3.1).
+
+    Raises ReportError naming what does not fit.
+    """
+    log = _load(data, source)
+    version = log.get("version")
+    if version != "2.1.0":
+        raise ReportError(f"{source}: version is {version!r:.40}, not '2.1.0'")
+    tools: list[str] = []
+    failures: list[str] = []
+    hits: list[Hit] = []
+    for index, run in enumerate(_array(log, "runs", source, required=True)):
+        where = f"{source}: runs[{index}]"
+        reader = _RunReader(_as_object(run, where), where, workspace, category)
+        tools.append(reader.tool)
+        failures += reader.failures()
+        hits += reader.hits()
+    return SarifReport(tuple(tools), tuple(hits), tuple(failures))
+
+
+def _load(data: bytes, source: str) -> Mapping[str, Any]:
+    if not data.strip():
+        raise ReportError(f"{source}: empty")
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CheckError(f"{path.name} is larger than {MAX_BYTES} bytes")
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise CheckError("the scanner wrote no SARIF") from None
-    except (ValueError, RecursionError) as error:
-        raise CheckError(f"{path.name} is not JSON: {str(error)[:200]}") from None
-    if not isinstance(value, dict) or not isinstance(value.get("runs"), list):
-        raise CheckError(f"{path.name} is not SARIF: it has no list of runs")
-    try:
-        return [hit for run in value["runs"] for hit in _run(run, workspace, category)]
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-        raise CheckError(f"{path.name} is not valid SARIF: {type(error).__name__} {str(error)[:200]}") from None
+        value = json.loads(data.removeprefix(b"\xef\xbb\xbf"))
+    except RecursionError:
+        raise ReportError(f"{source}: nested too deeply") from None
+    except ValueError as error:  # covers JSONDecodeError and UnicodeDecodeError
+        raise ReportError(f"{source}: not JSON: {plain_text(str(error), limit=200)}") from None
+    return _as_object(value, source)
 
 
-def _run(run: dict[str, Any], workspace: Path, category: Category) -> Iterator[Hit]:
-    driver = run["tool"]["driver"]
-    rules = driver.get("rules") or []
-    by_id = {rule["id"]: rule for rule in rules}
-    artifacts = run.get("artifacts") or []
-    for result in run.get("results") or []:
-        if result.get("suppressions"):
-            continue
-        rule = rules[result["ruleIndex"]] if result.get("ruleIndex", -1) >= 0 else by_id.get(result.get("ruleId"), {})
-        path, line, end = _place(result, artifacts, workspace)
-        yield Hit(
-            tool=str(driver["name"]).lower(),
-            rule=str(result.get("ruleId") or rule.get("id") or "unnamed"),
-            category=category,
-            severity=_severity(result, rule),
-            message=_message(result, rule),
-            path=path,
-            line=line,
-            end_line=end,
+class _RunReader:
+    """One run of a log."""
+
+    def __init__(self, run: Mapping[str, Any], where: str, root: Path, category: Category) -> None:
+        self.run, self.where, self.category = run, where, category
+        tool = _object(run, "tool", where, required=True)
+        driver = _object(tool, "driver", f"{where}.tool", required=True)
+        self.tool = plain_text(_string(driver, "name", f"{where}.tool.driver") or "unnamed tool", limit=100).lower()
+        extensions = _array(tool, "extensions", f"{where}.tool")
+        components = [driver, *(_as_object(item, f"{where}.tool.extensions") for item in extensions)]
+        self.rules = [
+            [_as_object(rule, f"{where}.tool: rules") for rule in _array(component, "rules", f"{where}.tool")]
+            for component in components
+        ]
+        self.by_id = {rule["id"]: rule for rules in self.rules for rule in rules if isinstance(rule.get("id"), str)}
+        self.locator = Locator(run, root)
+
+    def failures(self) -> list[str]:
+        """What the tool itself says went wrong: failed invocations and error notifications (3.20.14, 3.20.21)."""
+        found = []
+        for item in _array(self.run, "invocations", self.where):
+            invocation = _as_object(item, f"{self.where}.invocations")
+            notes = [
+                _message_text(_as_object(note, f"{self.where}.invocations").get("message"), {})
+                for key in ("toolExecutionNotifications", "toolConfigurationNotifications")
+                for note in _array(invocation, key, f"{self.where}.invocations")
+                if isinstance(note, dict) and note.get("level") == "error"
+            ]
+            if invocation.get("executionSuccessful") is False or notes:
+                found.append("; ".join(note for note in notes if note) or "the tool reports that it did not finish")
+        return found
+
+    def hits(self) -> list[Hit]:
+        """The results that count, in their order."""
+        found = []
+        for index, item in enumerate(_array(self.run, "results", self.where)):
+            where = f"{self.where}.results[{index}]"
+            hit = self._hit(_as_object(item, where), where)
+            if hit is not None:
+                found.append(hit)
+        return found
+
+    def _hit(self, result: Mapping[str, Any], where: str) -> Hit | None:
+        if _suppressed(result, where) or result.get("baselineState") == "absent":
+            return None
+        if result.get("kind", "fail") not in ("fail", "open", "review"):
+            return None
+        rule_id, rule = self._rule(result, where)
+        message = _message_text(_object(result, "message", where, required=True), rule)
+        if message is None:
+            raise ReportError(f"{where}.message: has no text")
+        locations = _array(result, "locations", where)
+        place = self.locator.place(_as_object(locations[0], f"{where}.locations[0]") if locations else {})
+        return Hit(
+            tool=self.tool,
+            rule=rule_id,
+            category=self.category,
+            severity=_severity(result, rule, where),
+            message=plain_text(message),
+            path=place.path,
+            line=place.line,
+            end_line=place.end_line,
+            confidence=_confidence(result),
+            code=place.snippet or "",
         )
 
-
-def _severity(result: dict[str, Any], rule: dict[str, Any]) -> Severity:
-    """By ``security-severity`` (a CVSS score) where there is one, else by level."""
-    properties = {**(rule.get("properties") or {}), **(result.get("properties") or {})}
-    score = properties.get("security-severity")
-    if score is not None:
-        number = float(score)
-        scale = ((9.0, Severity.CRITICAL), (7.0, Severity.HIGH), (4.0, Severity.MEDIUM), (0.1, Severity.LOW))
-        return next((severity for least, severity in scale if number >= least), Severity.INFO)
-    named = str(properties.get("issue_severity", "")).lower()
-    if named in ("low", "medium", "high"):
-        return Severity(named)
-    level = result.get("level") or (rule.get("defaultConfiguration") or {}).get("level") or "warning"
-    return _LEVELS.get(level, Severity.MEDIUM)
-
-
-def _message(result: dict[str, Any], rule: dict[str, Any]) -> str:
-    message = result.get("message") or {}
-    text = message.get("text") or message.get("markdown")
-    if text is None and message.get("id"):
-        text = (rule.get("messageStrings") or {}).get(message["id"], {}).get("text")
-    return str(text or (rule.get("shortDescription") or {}).get("text") or "no message")
+    def _rule(self, result: Mapping[str, Any], where: str) -> tuple[str, Mapping[str, Any]]:
+        reference = _object(result, "rule", where)
+        rule_id = _string(result, "ruleId", where) or _string(reference, "id", where)
+        component = _integer(_object(reference, "toolComponent", where).get("index"))
+        index = _integer(result.get("ruleIndex"))
+        index = _integer(reference.get("index")) if index is None else index
+        chosen = 0 if component is None else component + 1
+        rules = self.rules[chosen] if chosen < len(self.rules) else []
+        rule: Mapping[str, Any] = rules[index] if index is not None and 0 <= index < len(rules) else {}
+        if not rule and rule_id is not None:
+            # A hierarchical id (CA1000/1) falls back on its parent (3.27.5).
+            rule = self.by_id.get(rule_id) or self.by_id.get(rule_id.rpartition("/")[0]) or {}
+        name = rule_id or rule.get("id")
+        return plain_text(name if isinstance(name, str) else "unnamed", limit=200), rule
 
 
-def _place(
-    result: dict[str, Any], artifacts: list[dict[str, Any]], workspace: Path
-) -> tuple[str | None, int | None, int | None]:
-    locations = result.get("locations") or []
-    physical = locations[0].get("physicalLocation") if locations else None
-    if not physical:
-        return None, None, None
-    artifact = physical.get("artifactLocation") or {}
-    if "uri" not in artifact and artifact.get("index", -1) >= 0:
-        artifact = artifacts[artifact["index"]]["location"]
-    region = physical.get("region") or {}
-    line, end = region.get("startLine"), region.get("endLine")
-    return _relative(str(artifact.get("uri", "")), workspace), _positive(line), _positive(end)
+def _severity(result: Mapping[str, Any], rule: Mapping[str, Any], where: str) -> Severity:
+    level = result.get("level")
+    if level is None:
+        level = _object(rule, "defaultConfiguration", where).get("level", "warning")
+    if not isinstance(level, str) or level not in _LEVELS:
+        raise ReportError(f"{where}.level: {level!r:.40} is not one of none, note, warning, error")
+    severity = _LEVELS[level]
+    for holder in (rule, result):
+        score = _object(holder, "properties", where).get("security-severity")
+        severity = severity.raised_to(_band(score))
+    return severity
 
 
-def _relative(uri: str, workspace: Path) -> str | None:
-    name = unquote(urlparse(uri).path if uri.startswith("file:") else uri)
-    if not name:
+def _band(score: object) -> Severity | None:
+    """CVSS 3.1 section 5: 9.0 critical, 7.0 high, 4.0 medium, 0.1 low."""
+    try:
+        value = float(score) if isinstance(score, (str, int, float)) and not isinstance(score, bool) else math.nan
+    except (ValueError, OverflowError):
         return None
-    path = Path(name)
-    if path.is_absolute():
-        root = workspace.resolve()
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-    parts = [part for part in path.parts if part not in (".", "..")]
-    return "/".join(parts) or None
+    if not 0 <= value <= 10:
+        return None
+    bands = ((9.0, Severity.CRITICAL), (7.0, Severity.HIGH), (4.0, Severity.MEDIUM), (0.1, Severity.LOW))
+    return next((severity for floor, severity in bands if value >= floor), Severity.INFO)
 
 
-def _positive(number: Any) -> int | None:
-    return number if isinstance(number, int) and number >= 1 else None
+def _confidence(result: Mapping[str, Any]) -> float | None:
+    properties = result.get("properties")
+    word = properties.get("issue_confidence") if isinstance(properties, dict) else None
+    return _CONFIDENCE.get(word) if isinstance(word, str) else None
+
+
+def _suppressed(result: Mapping[str, Any], where: str) -> bool:
+    """Section 3.35.3: a suppression counts unless it is under review or rejected."""
+    return any(
+        _as_object(item, f"{where}.suppressions").get("status", "accepted") == "accepted"
+        for item in _array(result, "suppressions", where)
+    )
+
+
+def _message_text(message: object, rule: Mapping[str, Any]) -> str | None:
+    """Section 3.11: the text, else the markdown, else the rule's string of that id; placeholders filled."""
+    if not isinstance(message, dict):
+        return None
+    found = message.get("text") or message.get("markdown")
+    if not found and isinstance(message.get("id"), str):
+        strings = rule.get("messageStrings")
+        entry = strings.get(message["id"]) if isinstance(strings, dict) else None
+        found = entry.get("text") or entry.get("markdown") if isinstance(entry, dict) else None
+    if not isinstance(found, str):
+        return None
+    arguments = message.get("arguments")
+    if not isinstance(arguments, list):
+        return found
+
+    def fill(match: re.Match[str]) -> str:
+        index = int(match[1])
+        return str(arguments[index]) if index < len(arguments) else match[0]
+
+    return _PLACEHOLDER.sub(fill, found)
+
+
+def _as_object(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ReportError(f"{where}: not an object")
+    return value
+
+
+def _object(holder: Mapping[str, Any], key: str, where: str, *, required: bool = False) -> Mapping[str, Any]:
+    value = holder.get(key)
+    if value is None and not required:
+        return {}
+    return _as_object(value, f"{where}.{key}")
+
+
+def _array(holder: Mapping[str, Any], key: str, where: str, *, required: bool = False) -> list[Any]:
+    value = holder.get(key)
+    if value is None and not required:
+        return []
+    if not isinstance(value, list):
+        raise ReportError(f"{where}.{key}: not an array")
+    return value
+
+
+def _string(holder: Mapping[str, Any], key: str, where: str) -> str | None:
+    value = holder.get(key)
+    if value is not None and not isinstance(value, str):
+        raise ReportError(f"{where}.{key}: not a string")
+    return value or None
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

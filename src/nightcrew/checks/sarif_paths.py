@@ -28,9 +28,8 @@ class Locator:
         self._artifacts: list[Any] = artifacts if isinstance(artifacts, list) else []
         self._roots = tuple({root.as_posix().rstrip("/"), root.resolve().as_posix().rstrip("/")})
 
-    def place(self, location: Mapping[str, Any], where: str) -> Place:
+    def place(self, location: Mapping[str, Any]) -> Place:
         """The place of a result's location; what does not fit the standard is left out."""
-        del where
         physical = _mapping(location.get("physicalLocation"))
         region = _mapping(physical.get("region"))
         path = self.path(_mapping(physical.get("artifactLocation")))

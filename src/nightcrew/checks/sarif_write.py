@@ -26,7 +26,7 @@ _SCORES = {
 
 
 def write_sarif(findings: Sequence[Finding]) -> bytes:
-    """``findings`` as one SARIF log (UTF-8 JSON), a run for each tool, in the order given; same findings, same bytes."""
+    """``findings`` as one SARIF log (UTF-8 JSON), a run for each tool; same findings, same bytes."""
     tools = dict.fromkeys(finding.tool for finding in findings)
     runs = [_run(tool, [finding for finding in findings if finding.tool == tool]) for tool in tools]
     log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": runs}

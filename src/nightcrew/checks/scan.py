@@ -1,116 +1,201 @@
-"""Running security scanners: one that cannot run, or not to its end, is *not checked*, never clean."""
+"""The built-in scanners: bandit, ruff's S rules, detect-secrets and pip-audit.
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+What an agent writes cannot switch them off: comments that silence a scanner (``nosec``, ``noqa``, ``pragma: allowlist
+secret``) and configuration in the checkout are not heeded. What was silenced before is on
+base too, so that it is not new.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from nightcrew.checks.errors import CheckError
-from nightcrew.checks.located import Hit, locate
-from nightcrew.checks.reports import report_folder
+from nightcrew.checks.linting import row_line, ruff
+from nightcrew.checks.located import Hit
+from nightcrew.checks.reports import read_report, report_folder
 from nightcrew.checks.running import Run
-from nightcrew.checks.sarif_in import SarifReport, read_sarif
-from nightcrew.checks.text import in_tests
-from nightcrew.model.finding import Finding
+from nightcrew.checks.scanning import (
+    PartlyCheckedError,
+    Scan,
+    ScanResult,
+    by_command,
+    complete,
+    sarif_of,
+    scan,
+)
+from nightcrew.checks.text import inside
+from nightcrew.model.finding import Category
+from nightcrew.model.severity import Severity
+
+__all__ = ["BUILT_IN", "Scan", "ScanResult", "configured", "pip_audit", "scan"]
+
+_RUFF_HIGH = frozenset(
+    "S102 S103 S106 S107 S202 S301 S307 S323 S501 S502 S506 S602 S604 S605".split()  # noqa: SIM905 - a table
+)
+_PASSWORD_RULES = frozenset({"105", "106", "107"})
+# Entropy and keyword plugins are left out: on real code they are nearly all noise, and take most of the time. Passwords
+# given by name are the business of bandit's and ruff's rules 105 to 107.
+_SECRET_PLUGINS_OFF = ("Base64HighEntropyString", "HexHighEntropyString", "KeywordDetector", "IPPublicDetector")
+_ALLOWLIST_FILTER = "detect_secrets.filters.allowlist.is_line_allowlisted"
 
 
-@dataclass(frozen=True)
-class ScanResult:
-    """What one scanner said of one workspace. ``not_checked`` has a ``reason``, and ``findings`` if it came to some."""
-
-    name: str
-    status: Literal["clean", "findings", "not_checked"]
-    findings: tuple[Finding, ...] = ()
-    reason: str = ""
-
-
-Scan = Callable[[Path, Run, Path, float], Iterable[Hit]]
-"""Scans a workspace: its path, how to run commands there, a folder for files, seconds. Raises CheckError."""
+def bandit(workspace: Path, run: Run, temp: Path, timeout: float) -> Iterable[Hit]:
+    """bandit, through its SARIF formatter."""
+    with report_folder(temp) as folder:
+        report, settings = folder / "bandit.sarif", folder / "bandit.ini"
+        settings.write_text("[bandit]\n")  # else it takes a file .bandit of the checkout
+        argv = [sys.executable, "-m", "bandit", "--quiet", "--recursive", "--format", "sarif", "--exit-zero"]
+        argv += ["--ignore-nosec", "--ini", str(settings), "--output", str(report), "."]
+        hits = complete(sarif_of(argv, report, workspace, run, timeout))
+    return [_hide_password(hit) for hit in hits]
 
 
-class PartlyCheckedError(CheckError):
-    """A scanner did not come to its end; ``hits`` is what it found until then."""
+def ruff_s(workspace: Path, run: Run, temp: Path, timeout: float) -> Iterable[Hit]:
+    """Ruff's S rules (flake8-bandit)."""
+    del temp
+    options = ["--isolated", "--ignore-noqa", "--no-respect-gitignore", "--select", "S"]
+    for row in ruff(options, workspace, run=run, timeout=timeout):
+        code = row.get("code")
+        if isinstance(code, str) and code.startswith("S"):
+            yield _hide_password(
+                Hit(
+                    tool="ruff-s",
+                    rule=code,
+                    category=Category.SECURITY,
+                    severity=_ruff_severity(code),
+                    message=f"{code}: {row.get('message')}",
+                    path=str(row["path"]),
+                    line=row_line(row),
+                    end_line=row_line(row, "end_location"),
+                )
+            )
 
-    def __init__(self, reason: str, hits: Iterable[Hit] = ()) -> None:
-        super().__init__(reason)
-        self.hits = tuple(hits)
 
-
-def scan(name: str, scanner: Scan, workspace: Path, *, run: Run, temp: Path, timeout: float) -> ScanResult:
-    """Run one scanner; nothing is raised for one that cannot run. ``timeout`` in seconds."""
-    reason = ""
+def detect_secrets(workspace: Path, run: Run, temp: Path, timeout: float) -> Iterable[Hit]:
+    """detect-secrets without its entropy plugins. What it found is named by its kind, never by its value or hash."""
+    del temp
+    off = [word for plugin in _SECRET_PLUGINS_OFF for word in ("--disable-plugin", plugin)]
+    argv = [sys.executable, "-m", "detect_secrets", "scan", "--all-files", "--no-verify", *off]
+    argv += ["--disable-filter", _ALLOWLIST_FILTER, "--exclude-files", r"(^|/)\.git/"]
+    ended = run([*argv, "."], timeout=timeout)
+    if not ended.ok:
+        raise CheckError(f"detect-secrets {'ran out of time' if ended.timed_out else 'failed'}")
+    if ended.truncated:
+        raise CheckError("detect-secrets printed more than can be read")
     try:
-        hits = tuple(scanner(workspace, run, temp, timeout))
-    except PartlyCheckedError as error:
-        hits, reason = error.hits, str(error)
-    except CheckError as error:
-        hits, reason = (), str(error)
-    found = tuple(locate((hit for hit in hits if not _is_noise(hit)), workspace))
-    if reason:
-        return ScanResult(name, "not_checked", found, reason[:1000])
-    return ScanResult(name, "findings" if found else "clean", found)
+        rows = [(str(path), row) for path, rows in json.loads(ended.stdout)["results"].items() for row in rows]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckError("detect-secrets printed no results") from None
+    return [
+        Hit(
+            tool="detect-secrets",
+            rule=str(row.get("type")),
+            category=Category.SECRET,
+            severity=Severity.HIGH,
+            message=f"{row.get('type')}: a secret is in the code; it must be revoked, since history keeps it",
+            path=path.removeprefix("./"),
+            line=row["line_number"] if isinstance(row.get("line_number"), int) and row["line_number"] > 0 else None,
+            secret=True,
+        )
+        for path, row in rows
+    ]
 
 
-def by_command(name: str, command: Sequence[str]) -> Scan:
-    """A scanner that the user configured: a command that writes SARIF to ``{output}``; ``{workspace}`` is its path."""
+def pip_audit(*, network: bool) -> Scan:
+    """pip-audit on the requirements files (else the project) of a checkout, against the advisory database of PyPI.
+
+    Without ``network`` there is no database, so nothing is checked; and a dependency that it skips is not checked,
+    although pip-audit then ends with 0 and says that there are no known vulnerabilities.
+    """
 
     def run_it(workspace: Path, run: Run, temp: Path, timeout: float) -> Iterable[Hit]:
-        with report_folder(temp) as folder:
-            report = folder / f"{re.sub(r'[^A-Za-z0-9]', '-', name)}.sarif"
-            argv = [word.replace("{workspace}", str(workspace)).replace("{output}", str(report)) for word in command]
-            # Scanners end with a status of their own when they find something: the report decides.
-            return complete(sarif_of(argv, report, workspace, run, timeout, any_status=True))
+        if not network:
+            raise CheckError("the advisory database is on the network, which [checks] network does not allow")
+        hits: list[Hit] = []
+        skipped: list[str] = []
+        for path, arguments in _audited(workspace):
+            with report_folder(temp) as folder:
+                report = folder / "pip-audit.json"
+                argv = [sys.executable, "-m", "pip_audit", "--progress-spinner", "off", "--format", "json"]
+                ended = run([*argv, "--output", str(report), *arguments], timeout=timeout, network=True)
+                if ended.returncode not in (0, 1) or not report.is_file():
+                    how = "ran out of time" if ended.timed_out else "failed"
+                    raise PartlyCheckedError(f"pip-audit {how} on {path}: {ended.tail(300)}", hits)
+                found, missed = audit_report(read_report(report, limit=64 * 1024**2), path)
+            hits += found
+            skipped += missed
+        if skipped:
+            raise PartlyCheckedError(f"not audited: {', '.join(skipped[:10])}; {len(skipped)} in all", hits)
+        return hits
 
     return run_it
 
 
-def sarif_of(
-    argv: Sequence[str], report: Path, workspace: Path, run: Run, timeout: float, *, any_status: bool = False
-) -> SarifReport:
-    """Run a command that writes SARIF to ``report`` and read it; raises CheckError if it does not come to its end."""
-    ended = run(argv, timeout=timeout)
-    if ended.returncode is None:
-        raise CheckError("it ran out of time" if ended.timed_out else "it was stopped")
-    if ended.returncode < 0 or ended.returncode in (126, 127):
-        raise CheckError(f"it could not run or died ({ended.returncode}): {ended.tail(300)}")
-    if not ended.ok and not (any_status and report.is_file()):
-        raise CheckError(f"it failed ({ended.returncode}): {ended.tail(300)}")
-    return read_sarif(report, workspace)
+def audit_report(data: bytes, path: str) -> tuple[list[Hit], list[str]]:
+    """The vulnerabilities in a pip-audit JSON report, and the names that it skipped; raises CheckError."""
+    hits, skipped = [], []
+    try:
+        for dependency in json.loads(data)["dependencies"]:
+            if "skip_reason" in dependency:
+                skipped.append(str(dependency["name"]))
+            hits += [_vulnerability(dependency, one, path) for one in dependency.get("vulns", [])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckError("pip-audit wrote no report") from None
+    return hits, skipped
 
 
-def complete(report: SarifReport) -> tuple[Hit, ...]:
-    """The hits of a report; raises PartlyCheckedError if the tool itself says that it did not finish."""
-    if not report.tools:
-        raise CheckError("its report has no run, so nothing was scanned")
-    if report.failures:
-        raise PartlyCheckedError("; ".join(report.failures), report.hits)
-    return report.hits
+def configured(
+    names: Sequence[str], commands: Sequence[tuple[str, Sequence[str]]], *, network: bool = False
+) -> dict[str, Scan]:
+    """The scanners that the settings name; one that does not exist is not checked, with the reason."""
+    built_in = BUILT_IN | {"pip-audit": pip_audit(network=network)}
+
+    def unknown(name: str) -> Scan:
+        def refuse(workspace: Path, run: Run, temp: Path, timeout: float) -> Iterable[Hit]:
+            del workspace, run, temp, timeout
+            raise CheckError(f"there is no built-in scanner {name}; there are {', '.join(built_in)}")
+
+        return refuse
+
+    chosen = {name: built_in.get(name) or unknown(name) for name in names}
+    return chosen | {name: by_command(name, command) for name, command in commands}
 
 
-def without_twins(findings: Iterable[Finding]) -> list[Finding]:
-    """``findings`` with those that bandit and ruff both report merged: same file, line and rule number (B602 and S602).
-
-    Bandit's is kept, because ruff's rules are ports of it, with the higher severity of the two.
-    """
-    listed = list(findings)
-    twins = {_twin(finding): finding for finding in listed if finding.tool == "ruff-s"}
-    kept = {_twin(finding) for finding in listed if finding.tool == "bandit"}
-    merged = []
-    for finding in listed:
-        key = _twin(finding)
-        if finding.tool == "ruff-s" and key in kept:
-            continue
-        twin = twins.get(key) if finding.tool == "bandit" else None
-        severity = finding.severity.raised_to(twin.severity if twin else None)
-        merged.append(finding if severity is finding.severity else finding.model_copy(update={"severity": severity}))
-    return merged
+BUILT_IN: dict[str, Scan] = {"bandit": bandit, "ruff-s": ruff_s, "detect-secrets": detect_secrets}
 
 
-def _twin(finding: Finding) -> tuple[str | None, int | None, str]:
-    return finding.path, finding.line, finding.rule[1:]
+def _ruff_severity(code: str) -> Severity:
+    """Ruff has no severities; the high ones are those that bandit calls high, or that run what they are given."""
+    return Severity.HIGH if code in _RUFF_HIGH else Severity.LOW if code == "S101" else Severity.MEDIUM
 
 
-def _is_noise(hit: Hit) -> bool:
-    """Asserts in tests are nine of ten hits on real code, and are what tests are made of."""
-    return hit.rule in ("S101", "B101") and hit.path is not None and in_tests(hit.path)
+def _hide_password(hit: Hit) -> Hit:
+    """Bandit's message for a hardcoded password quotes it."""
+    if hit.rule[1:] not in _PASSWORD_RULES:
+        return hit
+    return replace(hit, message=f"{hit.rule}: a password seems to be written in the code", code="", secret=True)
+
+
+def _audited(workspace: Path) -> Iterator[tuple[str, list[str]]]:
+    listed = [path.name for path in sorted(workspace.glob("requirements*.txt")) if inside(workspace, path.name)]
+    for name in listed:
+        yield name, ["--requirement", name]
+    if not listed and inside(workspace, "pyproject.toml"):
+        yield "pyproject.toml", ["."]
+
+
+def _vulnerability(dependency: dict[str, Any], one: dict[str, Any], path: str) -> Hit:
+    fixed = ", ".join(str(version) for version in one.get("fix_versions", []))
+    name = f"{dependency['name']} {dependency.get('version', '')}".strip()
+    return Hit(
+        tool="pip-audit",
+        rule=str(one["id"]),
+        category=Category.DEPENDENCY,
+        severity=Severity.HIGH,
+        message=f"{name} is vulnerable ({one['id']}); {'fixed in ' + fixed if fixed else 'no fix is known'}",
+        path=path,
+        code=f"{dependency['name']} {one['id']}",
+    )

@@ -1,36 +1,34 @@
 """Running a project's own tests on a workspace, with proof that it is the workspace's code that they import."""
 
-import json
 import shlex
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from nightcrew.checks.errors import CheckError, ReportError
+from nightcrew.checks.imports import import_roots, prove, variables
 from nightcrew.checks.project import Detected
 from nightcrew.checks.python import Environment
+from nightcrew.checks.reports import report_folder
 from nightcrew.checks.results import Case, read_results
-from nightcrew.checks.running import CheckError, Run
+from nightcrew.checks.running import Run
+from nightcrew.checks.text import plain_text
+from nightcrew.sandbox import Completed
 
-_PROBE = """
-import importlib, json, sys
-out = {}
-for name in json.loads(sys.argv[1]):
-    try:
-        module = importlib.import_module(name)
-        out[name] = getattr(module, "__file__", None) or list(module.__path__)[0]
-    except BaseException as error:
-        out[name] = "!" + type(error).__name__ + ": " + str(error)[:300]
-sys.stdout.write("\\nPROBE" + json.dumps(out))
-"""
+COMMAND = "the test command itself"
+"""The id of the case that stands for the command's own exit status, where no single test explains it."""
+
+_MISSING = (126, 127)
 
 
 @dataclass(frozen=True)
 class TestRun:
     """What a run of the tests came to.
 
-    ``outcome``: ``ran``; ``no_tests``; ``broken`` (does not import, start or collect); ``timeout``; ``not_run`` (nothing
-    is known, ``reason`` says why). ``exit_only``: the runner gave no results of single tests.
+    ``outcome``: ``ran``; ``no_tests``; ``broken`` (does not import, start or collect); ``timeout``; ``not_run``
+    (nothing is known, ``reason`` says why). ``exit_only``: the runner gave no results of single tests.
+    ``uncollected``: files that pytest could not collect, ``unimportable``: packages of the project that do not import, both with the reason.
     """
 
     __test__ = False
@@ -41,6 +39,8 @@ class TestRun:
     reason: str = ""
     log: str = ""
     exit_only: bool = False
+    uncollected: dict[str, str] = field(default_factory=dict)
+    unimportable: dict[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -52,7 +52,9 @@ class TestRun:
         """The run in a few words."""
         if self.outcome not in ("ran", "broken") or (self.outcome == "broken" and not self.cases):
             return f"{self.outcome}: {self.reason}" if self.reason else self.outcome
-        return ", ".join(f"{number} {name}" for name, number in self.counts.items() if number) or self.reason
+        parts = [f"{number} {name}" for name, number in self.counts.items() if number]
+        parts += [f"{len(self.uncollected)} files not collected"] if self.uncollected else []
+        return ", ".join(parts) or self.reason
 
 
 def run_tests(
@@ -70,149 +72,139 @@ def run_tests(
 ) -> TestRun:
     """Run the tests of ``workspace``; ``only`` these ids if given. ``timeout`` in seconds, for the whole run.
 
-    ``command`` is the user's own shell line. A run that cannot be made is an outcome; nothing is raised.
+    ``command`` is the user's own shell line, ``junit`` a glob in the workspace for the JUnit XML that it writes. A run
+    that cannot be made is an outcome; nothing is raised.
     """
-    if command or environment is None:
-        argv = ["/bin/sh", "-c", command] if command else list(detected.test or ())
-        if not argv:
-            return TestRun("no_tests", reason="no way to run tests was found; name one in [checks] test")
-        return _by_command(workspace, argv, environment, run, timeout, junit, network)
-    return _by_pytest(workspace, detected, environment, run, temp, timeout, only, network)
+    try:
+        roots: tuple[Path, ...] = ()
+        unimportable: dict[str, str] = {}
+        if environment is not None:
+            roots = import_roots(workspace, detected, environment, run=run, temp=temp, timeout=timeout)
+            unimportable = prove(workspace, detected, environment, roots, run=run)
+        if command or environment is None:
+            argv = ["/bin/sh", "-c", command] if command else list(detected.test or ())
+            if not argv:
+                return TestRun("no_tests", reason="no way to run tests was found; name one in [checks] test")
+            setting = _command_setting(environment, roots)
+            readable = environment.readable if environment else ()
+            ran = _by_command(workspace, argv, setting, readable, run, timeout, junit, network)
+        else:
+            ran = _by_pytest(environment, roots, run, temp, timeout, only, network)
+    except CheckError as error:
+        return TestRun("not_run", reason=str(error))
+    return replace(ran, unimportable=unimportable)
 
 
 def _by_pytest(
-    workspace: Path,
-    detected: Detected,
     environment: Environment,
+    roots: Sequence[Path],
     run: Run,
     temp: Path,
     timeout: float,
     only: Sequence[str],
     network: bool,
 ) -> TestRun:
-    try:
-        roots = _roots(workspace, detected, environment, run, temp, timeout)
-        unproven = _prove(detected, environment, run, roots)
-    except CheckError as error:
-        return TestRun("not_run", reason=str(error))
-    if unproven is not None:
-        return unproven
-    report = temp / f"junit-{workspace.name}.xml"
-    report.unlink(missing_ok=True)
-    argv = [str(environment.python), "-m", "pytest", f"--junitxml={report}", "-o", "junit_family=xunit1"]
-    ended = run(
-        [*argv, "-p", "no:cacheprovider", "-q", *only],
-        environment=_variables(roots),
-        timeout=timeout,
-        readable=environment.readable,
-        network=network,
-    )
-    if ended.returncode is None:
-        reason = f"not done after {timeout:.0f} seconds" if ended.timed_out else "stopped"
-        return TestRun("timeout" if ended.timed_out else "not_run", seconds=ended.seconds, reason=reason)
-    if ended.returncode == 5:
-        return TestRun("no_tests", seconds=ended.seconds, reason="pytest found no tests")
-    log = ended.tail()
-    if "No module named pytest" in log and ended.returncode == 1:
+    with report_folder(temp) as folder:
+        report = folder / "junit.xml"
+        argv = [str(environment.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        # xunit1 names the file of each test, from which its id is made; every test runs, whatever addopts say.
+        argv += ["-o", "junit_family=xunit1", "--maxfail=0", "--continue-on-collection-errors", *only]
+        ended = run(argv, environment=variables(roots), timeout=timeout, readable=environment.readable, network=network)
+        return _pytest_outcome(ended, report, timeout)
+
+
+def _pytest_outcome(ended: Completed, report: Path, timeout: float) -> TestRun:
+    """By pytest's exit codes: 0 passed, 1 failed, 2 interrupted, 3 internal error, 4 usage, 5 no tests."""
+    log = plain_text(ended.tail())
+    if (unfinished := _unfinished(ended, timeout, log)) is not None:
+        return unfinished
+    if ended.returncode == 1 and "No module named pytest" in log:
         return TestRun("not_run", reason="pytest is not installed in the environment of the tests", log=log)
     try:
-        cases = read_results(report)
-    except CheckError as error:
-        outcome = "broken" if ended.returncode in (2, 3, 4) else "not_run"
-        return TestRun(outcome, seconds=ended.seconds, reason=_last(log) or str(error), log=log)
-    outcome = "broken" if ended.returncode in (2, 3, 4) else "ran"
-    return TestRun(outcome, cases, ended.seconds, _last(log) if outcome == "broken" else "", log)
+        results = read_results(report)
+    except ReportError as error:
+        if ended.returncode == 5:
+            return TestRun("no_tests", seconds=ended.seconds, reason="pytest found no tests", log=log)
+        # It ended with success and yet left no readable report: nothing is known, and that is no pass.
+        outcome = "not_run" if ended.ok else "broken"
+        reason = str(error) if ended.ok else _death(ended) or _last(log) or str(error)
+        return TestRun(outcome, seconds=ended.seconds, reason=reason, log=log)
+    cases, uncollected = results.cases, results.uncollected
+    if not cases and not uncollected and ended.returncode == 5:
+        return TestRun("no_tests", seconds=ended.seconds, reason="pytest found no tests", log=log)
+    if ended.returncode not in (0, 1) or not cases:
+        reason = next(iter(f"{name}: {why}" for name, why in uncollected.items()), "") or _death(ended) or _last(log)
+        return TestRun("broken", cases, ended.seconds, reason, log, uncollected=uncollected)
+    if ended.returncode == 1 and not uncollected:
+        cases = _with_command(cases, log)
+    return TestRun("ran", cases, ended.seconds, log=log, uncollected=uncollected)
 
 
 def _by_command(
     workspace: Path,
     argv: Sequence[str],
-    environment: Environment | None,
+    setting: Mapping[str, str],
+    readable: Sequence[Path],
     run: Run,
     timeout: float,
     junit: str,
     network: bool,
 ) -> TestRun:
-    variables = {}
-    readable: Sequence[Path] = ()
-    if environment is not None:
-        variables = {"VIRTUAL_ENV": str(environment.python.parent.parent)}
-        readable = environment.readable
-        argv = ["/usr/bin/env", f"PATH={environment.python.parent}:/usr/local/bin:/usr/bin:/bin", *argv]
-    ended = run(argv, environment=variables, timeout=timeout, readable=readable, network=network)
-    if ended.returncode is None:
-        return TestRun(
-            "timeout", seconds=ended.seconds, reason=f"{shlex.join(argv)[:100]}: not done after {timeout:.0f} s"
-        )
+    for stale in _reports(workspace, junit):  # a report that was committed is not this run's
+        stale.unlink(missing_ok=True)
+    ended = run(argv, environment=setting, timeout=timeout, readable=readable, network=network)
+    log = plain_text(ended.tail())
+    if (unfinished := _unfinished(ended, timeout, log)) is not None:
+        return unfinished
+    if ended.returncode in _MISSING:
+        return TestRun("not_run", reason=f"{shlex.join(argv)[:100]}: {_last(log)}", log=log)
     cases: dict[str, Case] = {}
-    if junit:
-        try:
-            for path in sorted(workspace.glob(junit)):
-                cases |= read_results(path)
-        except CheckError as error:
-            return TestRun("not_run", seconds=ended.seconds, reason=str(error), log=ended.tail())
+    for path in _reports(workspace, junit):
+        cases |= read_results(path).cases
     if cases:
-        return TestRun("ran", cases, ended.seconds, log=ended.tail())
-    whole = Case("the whole suite", "passed" if ended.ok else "failed", _last(ended.tail()))
-    return TestRun("ran", {whole.id: whole}, ended.seconds, log=ended.tail(), exit_only=True)
+        return TestRun("ran", cases if ended.ok else _with_command(cases, log), ended.seconds, log=log)
+    if junit and ended.ok:
+        return TestRun("not_run", seconds=ended.seconds, reason=f"no test results were written to {junit}", log=log)
+    whole = Case(COMMAND, "passed" if ended.ok else "failed", _last(log))
+    return TestRun("ran", {whole.id: whole}, ended.seconds, log=log, exit_only=True)
 
 
-def _roots(
-    workspace: Path, detected: Detected, environment: Environment, run: Run, temp: Path, timeout: float
-) -> tuple[Path, ...]:
-    """Where the code under test is imported from; a project with compiled parts is built from this workspace first."""
-    source = workspace / detected.source
-    if not detected.native:
-        return (source, workspace) if source != workspace else (workspace,)
-    built = temp / f"built-{workspace.name}"
-    argv = [str(environment.python), "-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "--upgrade"]
-    ended = run(
-        [*argv, "--target", str(built), str(workspace)],
-        environment=_index(),
-        timeout=timeout,
-        readable=environment.readable,
-        network=True,
-    )
-    if not ended.ok:
-        raise CheckError(f"the compiled parts could not be built: {ended.tail(400)}")
-    return (built,)
+def _unfinished(ended: Completed, timeout: float, log: str) -> TestRun | None:
+    if ended.timed_out:
+        return TestRun("timeout", seconds=ended.seconds, reason=f"not done after {timeout:.0f} seconds", log=log)
+    return TestRun("not_run", seconds=ended.seconds, reason="stopped", log=log) if ended.returncode is None else None
 
 
-def _index() -> dict[str, str]:
-    from nightcrew.checks.python import _index as index
+def _with_command(cases: dict[str, Case], log: str) -> dict[str, Case]:
+    """With a case for the command's status if it failed though no test did (a coverage threshold, a crash at exit)."""
+    if any(case.status in ("failed", "error") for case in cases.values()):
+        return cases
+    return cases | {COMMAND: Case(COMMAND, "failed", _last(log))}
 
-    return index()
+
+def _command_setting(environment: Environment | None, roots: Sequence[Path]) -> dict[str, str]:
+    """For a command of the user: the project's environment active, and the workspace's code first."""
+    if environment is None:
+        return {}
+    folder = environment.python.parent
+    path = f"{folder}:/usr/local/bin:/usr/bin:/bin"
+    return {**variables(roots), "VIRTUAL_ENV": str(folder.parent), "PATH": path}
 
 
-def _prove(detected: Detected, environment: Environment, run: Run, roots: Sequence[Path]) -> TestRun | None:
-    """None if every package of the project is imported from this workspace; else the run that cannot be."""
-    if not detected.packages:
-        return None
-    argv = [str(environment.python), "-c", _PROBE, json.dumps(detected.packages)]
-    ended = run(argv, environment=_variables(roots), timeout=120, readable=environment.readable)
-    _, marker, answer = ended.stdout.decode("utf-8", "replace").rpartition("\nPROBE")
+def _reports(workspace: Path, junit: str) -> list[Path]:
+    if not junit:
+        return []
     try:
-        found = json.loads(answer) if marker else {}
-    except ValueError:
-        found = {}
-    if not found:
-        return TestRun("not_run", reason=f"the environment cannot run Python: {ended.tail(300)}")
-    failed = {name: where[1:] for name, where in found.items() if where.startswith("!")}
-    if failed:
-        name, why = next(iter(failed.items()))
-        return TestRun("broken", reason=f"{name} does not import: {why}")
-    for name, where in found.items():
-        if not any(Path(where).resolve().is_relative_to(root.resolve()) for root in roots):
-            return TestRun(
-                "not_run",
-                reason=f"the tests would import {name} from {where}, not from the commit under test; "
-                "an installed copy hides it",
-            )
-    return None
+        found = sorted(workspace.glob(junit))
+    except (ValueError, NotImplementedError):
+        raise CheckError(f"[checks] junit: {junit!r} is not a glob in the workspace") from None
+    root = workspace.resolve()
+    return [path for path in found if path.parent.resolve().is_relative_to(root) and not path.is_dir()]
 
 
-def _variables(roots: Sequence[Path]) -> dict[str, str]:
-    return {"PYTHONPATH": ":".join(str(root) for root in roots), "PYTHONDONTWRITEBYTECODE": "1"}
+def _death(ended: Completed) -> str:
+    code = ended.returncode or 0
+    return f"the test run died from signal {-code}" if code < 0 else ""
 
 
 def _last(log: str) -> str:

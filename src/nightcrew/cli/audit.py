@@ -1,5 +1,6 @@
 """nightcrew audit: verify, show, export."""
 
+import json
 import sys
 from typing import Annotated
 
@@ -51,9 +52,12 @@ def show(
 
 @app.command(epilog="Example: nightcrew audit export > ledger.jsonl")
 def export() -> None:
-    """Write all entries as JSON lines, each as it was hashed."""
+    """Write all entries as JSON lines, each as it was hashed; with --json as one array."""
     from nightcrew.crew.audit import export as lines
 
     with opened() as project:
+        if OPTIONS.json:
+            show_json([json.loads(line) for line in lines(project)])
+            return
         for line in lines(project):
             sys.stdout.buffer.write(line)

@@ -1,5 +1,6 @@
 """From arguments to a command's function, and from errors to exit statuses."""
 
+import contextlib
 import difflib
 import importlib
 import json
@@ -18,6 +19,9 @@ def dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         return _fail("NC-USAGE", f"there is no command {name}", f"Did you mean {near[0]}?" if near else "", 2)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         rest = _common(arguments[1:])
     except ValueError as error:
@@ -35,18 +39,31 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def _call(name: str, rest: list[str]) -> int:
-    import click
+    import typer
 
     module = importlib.import_module(f"nightcrew.cli.{COMMANDS[name][0]}")
     try:
         status = module.APPS[name](args=rest, prog_name=f"nightcrew {name}", standalone_mode=False)
-    except click.exceptions.Exit as done:
+    except typer.Exit as done:
         return done.exit_code
-    except click.exceptions.Abort:
+    except typer.Abort:
         raise KeyboardInterrupt from None
-    except click.ClickException as error:
-        return _fail("NC-USAGE", error.format_message(), f"See: nightcrew {name} --help", 2)
+    except Exception as error:
+        # Older releases of typer raise click's classes, newer ones those of a copy of it that is private.
+        if not type(error).__module__.startswith(("click", "typer")):
+            raise
+        return _misused(name, error)
+    sys.stdout.flush()
     return status if isinstance(status, int) else 0
+
+
+def _misused(name: str, error: Exception) -> int:
+    said = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else f"nightcrew {name}"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        said = f"{path} needs a command"  # What it says itself is the whole help, or nothing after it was printed.
+    return _fail("NC-USAGE", said, f"See: {path} --help", 2)
 
 
 def _common(arguments: list[str]) -> list[str]:
@@ -77,9 +94,10 @@ def _explained(error: Exception) -> int:
         traceback.print_exception(error)
     if isinstance(error, NightcrewError):
         return _fail(error.code, str(error), error.hint, error.exit_status)
-    if type(error).__module__.startswith(("click", "typer")):
-        shown = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _fail("NC-USAGE", shown, "See the command's --help.", 2)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        hint = "Check the path, its permissions and the free space."
+        return _fail("NC-CONFIG", f"{place}{error.strerror or error}", hint, 4)
     hint = "Run the command again with --debug and report the traceback."
     return _fail("NC-BUG", f"{type(error).__name__}: {error}", hint, 70)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from nightcrew.cli.names import review_id
 from nightcrew.cli.output import OPTIONS, opened, say, show_json, table
 from nightcrew.model.review import Decision
 
@@ -19,8 +20,17 @@ def inbox(
     context: typer.Context, every: Annotated[bool, typer.Option("--all", help="decided ones too")] = False
 ) -> None:
     """List the reviews that wait for a person."""
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        _list(every)
+
+
+@app.command("list", epilog="Example: nightcrew inbox list --all")
+def list_(every: Annotated[bool, typer.Option("--all", help="decided ones too")] = False) -> None:
+    """List the reviews that wait for a person, as inbox alone does."""
+    _list(every)
+
+
+def _list(every: bool) -> None:
     from nightcrew.crew.inbox import all_reviews, pending, row
 
     with opened() as project:
@@ -38,7 +48,7 @@ def show(review: str) -> None:
     from nightcrew.crew.inbox import row, view
 
     with opened() as project:
-        found = view(project, review)
+        found = view(project, review_id(review))
     if OPTIONS.json:
         show_json(
             {
@@ -94,7 +104,7 @@ def _decide(review: str, decision: Decision, reviewer: str | None, comment: str,
     with opened() as project:
         decided = decide(
             project,
-            review,
+            review_id(review),
             decision,
             reviewer=reviewer,
             comment=comment,

@@ -1,5 +1,6 @@
 """Progress of a shift on standard error: one live line in a terminal, one line a change elsewhere."""
 
+import os
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -25,9 +26,9 @@ class Follower:
         where = f"{now.agent} {now.ticket or ''}".strip() if now.agent else "router"
         turns = f"{now.used} turns (soft {now.soft}, hard {now.hard})" if now.hard else ""
         minutes, seconds = divmod(int(now.elapsed_seconds), 60)
-        text = clean(f"{now.shift}  {where:<18} {turns:<28} {now.message}")
+        text = clean(f"{now.shift}  {where:<18} {turns:<28} {now.message}").replace("\n", " ")
         if self._live:
-            sys.stderr.write(f"\r\x1b[2K{minutes:02d}:{seconds:02d}  {text}"[:110])
+            sys.stderr.write(f"\r\x1b[2K{minutes:02d}:{seconds:02d}  {text}"[: self._width()])
             sys.stderr.flush()
         elif text != self._last:
             sys.stderr.write(f"{minutes:02d}:{seconds:02d}  {text.rstrip()}\n")
@@ -41,6 +42,10 @@ class Follower:
 
     def quiet(self, text: str) -> None:
         """Take a line for people that nobody asked for."""
+
+    def _width(self) -> int:
+        """Characters that fit on the terminal's line, with the escape sequence that clears it: a longer line would stay."""
+        return os.get_terminal_size(sys.stderr.fileno()).columns - 1 + len("\r\x1b[2K")
 
     def _clear(self) -> None:
         if self._live and self._last:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from nightcrew.cli.names import ticket_id
 from nightcrew.cli.output import OPTIONS, opened, say, show_json, table
 
 handoff_app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and show handoffs.")
@@ -29,7 +30,7 @@ def list_handoffs(
     from nightcrew.crew import views
 
     with opened() as project:
-        found = views.list_handoffs(project, ticket, desk)
+        found = views.list_handoffs(project, ticket_id(ticket) if ticket else None, desk)
     if OPTIONS.json:
         show_json([handoff.plain() for handoff in found])
         return

@@ -1,10 +1,12 @@
 """nightcrew init, doctor."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from nightcrew.cli.output import OPTIONS, say, show_json, table
+from nightcrew.model.errors import UsageError
 
 init_app = typer.Typer(add_completion=False)
 doctor_app = typer.Typer(add_completion=False)
@@ -16,6 +18,8 @@ def init(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False)
     """Prepare the repository: .nightcrew/, nightcrew.toml, the ledger. Again, it makes only what is missing."""
     from nightcrew.crew.setup import initialise
 
+    if not (yes or OPTIONS.json or sys.stdin.isatty()):
+        raise UsageError("init asks before it writes, and there is nobody to ask", hint="Run: nightcrew init --yes")
     if not yes and not OPTIONS.json and not typer.confirm("Write .nightcrew/ and nightcrew.toml here?", default=True):
         raise typer.Exit(0)
     report = initialise(OPTIONS.repo)

@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from nightcrew.cli.names import ticket_id, ticket_ids
 from nightcrew.cli.output import OPTIONS, clean, opened, say, show_json, table
 from nightcrew.model.errors import UsageError
 from nightcrew.model.ticket import Kind, Priority, State
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="File, list and show the backlog's tickets.")
 APPS = {"ticket": app}
+MAX_BODY = 1_000_000
 
 
 @app.command(epilog="Example: nightcrew ticket add 'Sort the imports' --kind chore --command 'ruff check --fix .'")
@@ -19,7 +21,7 @@ def add(
     body: Annotated[str, typer.Option(help="what is wanted; - reads standard input")] = "",
     kind: Annotated[Kind, typer.Option(help="what sort of work")] = Kind.FEATURE,
     priority: Annotated[Priority, typer.Option(help="P0 first")] = Priority.P2,
-    depends: Annotated[str, typer.Option(help="tickets that must be done first: T-0001,T-0002")] = "",
+    depends: Annotated[str, typer.Option(metavar="T-1,T-2", help="tickets that must be done first")] = "",
     command: Annotated[str, typer.Option(help="shell line that does the work, run in the sandbox")] = "",
     branch: Annotated[str, typer.Option(help="branch that holds finished work to be checked")] = "",
 ) -> None:
@@ -27,15 +29,14 @@ def add(
     from nightcrew.crew.backlog import add as add_ticket
     from nightcrew.crew.backlog import ticket_row
 
-    names = [name.strip() for name in depends.split(",") if name.strip()]
     with opened() as project:
         ticket = add_ticket(
             project,
             title=title,
-            body=sys.stdin.read() if body == "-" else body,
+            body=_standard_input() if body == "-" else body,
             kind=kind,
             priority=priority,
-            depends=names,
+            depends=ticket_ids(depends),
             command=command or None,
             branch=branch or None,
         )
@@ -69,7 +70,7 @@ def show(ticket: str) -> None:
     from nightcrew.crew.backlog import show as show_ticket
 
     with opened() as project:
-        view = show_ticket(project, ticket)
+        view = show_ticket(project, ticket_id(ticket))
     if OPTIONS.json:
         show_json(
             {
@@ -97,7 +98,7 @@ def release(ticket: str) -> None:
     from nightcrew.crew.backlog import ticket_row
 
     with opened() as project:
-        released = release_ticket(project, ticket, actor="human")
+        released = release_ticket(project, ticket_id(ticket), actor="human")
     if OPTIONS.json:
         show_json(ticket_row(released))
     else:
@@ -110,11 +111,21 @@ def prioritise(ticket: str, priority: Priority) -> None:
     from nightcrew.crew.backlog import reprioritise, ticket_row
 
     with opened() as project:
-        changed = reprioritise(project, ticket, priority)
+        changed = reprioritise(project, ticket_id(ticket), priority)
     if OPTIONS.json:
         show_json(ticket_row(changed))
     else:
         say(f"{changed.id} is {changed.priority}")
+
+
+def _standard_input() -> str:
+    data = sys.stdin.buffer.read(MAX_BODY + 1)
+    if len(data) > MAX_BODY:
+        raise UsageError(f"standard input is longer than {MAX_BODY} bytes", hint="A ticket names what is wanted.")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input is not UTF-8 at byte {error.start}", hint="Give it as UTF-8 text.") from None
 
 
 def _states(text: str) -> list[State] | None:

@@ -1,7 +1,7 @@
 """Who may enter: the signatures that a gated ticket or change needs, verified anew at every use.
 
-The planner and the merger both ask here. Nothing in the database means "approved": a row can be edited, a signature over
-exactly this subject cannot be made without a reviewer's key.
+The planner and the merger both ask here. Nothing in the database means "approved": a row can be edited, a signature
+over exactly this subject cannot be made without a reviewer's key.
 """
 
 from collections.abc import Iterator
@@ -29,6 +29,16 @@ def subjects_now(tx: Tx, ticket: Ticket, handoff: str | None, *, with_change: bo
         handoff_sha256=content_digest(document[1]) if document else None,
         base_commit=ticket.base if with_change else None,
         head_commit=ticket.head if with_change else None,
+    )
+
+
+def verdict_subjects(tx: Tx, ticket: Ticket, handoff: str) -> tuple[Subject, ...]:
+    """What a verdict is about: the handoff that says it, and exactly the commits. The ticket may change under it."""
+    return subject_of(
+        handoff_id=handoff,
+        handoff_sha256=content_digest(handoffs.get(tx, handoff)[1]),
+        base_commit=ticket.base,
+        head_commit=ticket.head,
     )
 
 
@@ -131,7 +141,7 @@ def passed(project: Project, tx: Tx, ticket: Ticket, desk: str) -> bool:
         data = ledger.data(entry)
         if entry.action != VERDICT_ACTION or data["desk"] != desk or data["head"] != ticket.head:
             continue
-        subjects = subjects_now(tx, ticket, data["handoff"], with_change=True)
+        subjects = verdict_subjects(tx, ticket, data["handoff"])
         try:
             verdict = verify_verdict(
                 data["envelope"], anchor=project.anchor, repository=project.repository_id, desk=desk, subjects=subjects

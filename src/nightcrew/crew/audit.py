@@ -29,7 +29,7 @@ class AuditReport(Document):
 
 
 def verify(project: Project) -> AuditReport:
-    """Check everything: the chain and its seals, the pinned head, each row, each handoff's bytes and file, the reviewers."""
+    """Check the chain and its seals, the pinned head, each row, each handoff's bytes and file, and the reviewers."""
     with project.store.read() as tx:
         count, chain = ledger.verify(tx)
         broken = [Broken(seq=seq, where="ledger", problem=problem) for seq, problem in chain]

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
+from nightcrew.checks.doubles import without_doubles
 from nightcrew.checks.linting import lint
 from nightcrew.checks.running import CheckError
 from nightcrew.crew.agents.checking import checkout
@@ -55,7 +56,11 @@ def scan(project: Project, shift_id: str) -> dict[str, Any]:
             found += lint(at.path, run=at.run, timeout=60 * project.settings.limits.scanner_minutes)
         except CheckError as error:
             unchecked["lint"] = str(error)
-    return {"commit": commit, "findings": [finding.plain() for finding in found], "not_checked": unchecked}
+    return {
+        "commit": commit,
+        "findings": [finding.plain() for finding in without_doubles(found)],
+        "not_checked": unchecked,
+    }
 
 
 def file_findings(project: Project, tx: Tx, scanned: dict[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ def ticket_branch(ticket: str) -> str:
 
 
 def integration_head(desk: Desk) -> str:
-    """The commit that work starts from: the head of the integration branch, or of the default branch before it exists."""
+    """The commit that work starts from: the integration branch's head; before it exists, the default branch's."""
     settings = desk.project.settings.merge
     git = Git(desk.project.root)
     found = git.ref(f"refs/heads/{settings.into}")

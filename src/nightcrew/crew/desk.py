@@ -8,10 +8,12 @@ from pathlib import Path
 from nightcrew.brains.protocol import MustStop
 from nightcrew.crew.project import Project
 from nightcrew.model.errors import BudgetError
+from nightcrew.model.finding import Finding
 from nightcrew.model.manifest import Line
 from nightcrew.model.ticket import Ticket
 from nightcrew.sandbox import Completed, Policy, run, scrubbed_environment
-from nightcrew.store import sessions, shifts, turns
+from nightcrew.store import findings, sessions, shifts, turns
+from nightcrew.store.findings import FindingState
 
 
 @dataclass
@@ -100,6 +102,12 @@ class Desk:
             return ended
 
         return call
+
+    def without_false_positives(self, found: Sequence[Finding]) -> list[Finding]:
+        """``found`` without what a person rejected as a false positive; changed code has another fingerprint."""
+        with self.project.store.read() as tx:
+            known = findings.known(tx, [finding.fingerprint for finding in found])
+        return [finding for finding in found if known.get(finding.fingerprint) is not FindingState.FALSE_POSITIVE]
 
     def used(self) -> int:
         """Turns that the session has been charged."""

@@ -28,7 +28,7 @@ class Diagnosis:
 
 
 def diagnose(start: Path) -> list[Diagnosis]:
-    """Look at this machine and at the repository around ``start``; a failed look is an error in the list, never raised."""
+    """Look at this machine and at the repository around ``start``; what fails is an error in the list, never raised."""
     found = [_python(), _git(), _sandbox()]
     try:
         project = load_project(workable(start).root)

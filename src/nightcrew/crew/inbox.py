@@ -67,9 +67,10 @@ def effects(ticket: Ticket, review: Review) -> dict[str, str]:
         Event.APPROVE_TO_SECURITY: "this commit goes on to the security desk",
         Event.APPROVE_CHANGE: "this commit may be merged",
     }[review.on_approve]
+    not_again = ", and its findings are not raised again while the code under them stays as it is"
     return {
         "approve": f"{means}: {ticket.id} becomes {to}" if to else means,
-        "reject": f"{ticket.id} becomes rejected and its findings are not raised again while the code stays as it is",
+        "reject": f"{ticket.id} becomes rejected" + (not_again if review.on_approve is Event.APPROVE_WORK else ""),
         "escalate": "the next reviewer is asked; nothing else changes",
     }
 
@@ -165,6 +166,8 @@ def _approve(tx: Tx, review: Review, verified: Any, actor: str) -> None:
 def _reject(tx: Tx, review: Review, verified: Any, actor: str) -> None:
     note = f"rejected by {verified.reviewer} in {review.id}: {verified.comment}"[:500]
     ticket = tickets.apply(tx, review.ticket, Event.REJECT, actor=actor, reason=verified.comment, note=note)
+    if review.on_approve is not Event.APPROVE_WORK:
+        return  # It is the change that was rejected; what was found in it was true.
     for fingerprint in ticket.findings:
         findings.set_state(tx, fingerprint, "false_positive", actor=actor)
 
@@ -175,7 +178,7 @@ def _escalate(project: Project, tx: Tx, review: Review, to: str | None, actor: s
 
 
 def escalate_overdue(project: Project, tx: Tx) -> list[str]:
-    """Escalate reviews past their deadline to the next reviewer. None ever approves itself, and none blocks the night."""
+    """Escalate reviews past their deadline to the next reviewer. None approves itself, and none blocks the night."""
     overdue = [review for review in reviews.list(tx, states=[ReviewState.PENDING]) if review.deadline <= tx.now()]
     for review in overdue:
         reviews.escalate(

@@ -19,7 +19,7 @@ def recall(project: Project, query: str, limit: int = 10) -> list[Recalled]:
 
 
 def context_for(project: Project, tx: Tx, agent: str, ticket: Ticket) -> str:
-    """What an agent gets to read beside the ticket: duties, handoffs to its desk, recalled records; each names its source."""
+    """What an agent reads beside the ticket: duties, handoffs to its desk, recalled records; each names its source."""
     parts = [f"Playbook, duties of {agent}:\n" + "\n".join(f"- {duty}" for duty in duties(project, agent))]
     for handoff in handoffs.list(tx, ticket=ticket.id, desk=agent):
         parts.append(f"Handoff {handoff.id} from {handoff.sender}:\n{handoff.done}\n{handoff.next}")

@@ -15,7 +15,7 @@ def ready(tx: Tx) -> list[str]:
 
 
 def try_merge(project: Project, ticket_id: str, shift_id: str) -> dict[str, object]:
-    """Merge one ticket's commit, if every signature it needs verifies now. Safe to repeat: the same merge again is none.
+    """Merge one ticket's commit, if every signature it needs verifies now. The same merge again is none.
 
     Gives ``status`` (merged, conflict, refused, not_admitted), ``reason``, ``commit`` and ``files`` as JSON values.
     """

@@ -26,6 +26,8 @@ LOCK = "shift"
 LOCK_SECONDS = 60
 HEARTBEAT_SECONDS = 15
 POLL_SECONDS = 0.2
+MAX_RUNS = 1000
+"""A night may be killed often; what is bounded is how often one ticket's work may die (session.MAX_TRIES)."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def run_shift(
     """Run one night to its end and give its report. One that died is resumed by the same call.
 
     ``until`` and ``max_minutes`` end it earlier than ``limits.shift_minutes``. KeyboardInterrupt stops it before the
-    next turn, and a second one at once. Raises BusyError if a shift of this repository runs, UsageError for an agent or brain that
-    does not exist, IntegrityError if the ledger is not the one that was seen last.
+    next turn, and a second one at once. Raises BusyError if a shift of this repository runs, UsageError for an agent or
+    brain that does not exist, IntegrityError if the ledger is not the one that was seen last.
     """
     chosen = tuple(agents or planning.AGENTS)
     for agent in chosen:
@@ -151,8 +153,8 @@ def _engine(project: Project) -> Iterator[tuple["Engine", "Workflow", "Workflow"
     from nightcrew.engine import Engine
 
     engine = Engine(database_url=project.database_url, state_dir=project.state_dir)
-    session = engine.workflow("session")(session_body(project, engine))
-    shift = engine.workflow("shift")(shift_body(project, engine, session))
+    session = engine.workflow("session", max_attempts=MAX_RUNS)(session_body(project, engine))
+    shift = engine.workflow("shift", max_attempts=MAX_RUNS)(shift_body(project, engine, session))
     engine.queue("sessions", concurrency=1)
     with engine:
         yield engine, shift, session

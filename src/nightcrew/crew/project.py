@@ -28,8 +28,8 @@ MAX_TEXT = 1_000_000
 class Project:
     """An opened repository.
 
-    ``root`` is the user's tree, ``state_dir`` its ``.nightcrew``, ``work_dir`` where workspaces, environments and caches
-    lie: outside the repository, so that no tool in a workspace finds the user's configuration in a parent folder.
+    ``root`` is the user's tree, ``state_dir`` its ``.nightcrew``, ``work_dir`` where workspaces, environments and
+    caches lie: outside the repository, so that no tool in a workspace finds the user's configuration in a parent.
     """
 
     root: Path
@@ -99,7 +99,7 @@ def find_root(start: Path) -> Path:
 
 
 def open_project(start: Path, *, clock: Clock = system_clock, anchor: TrustAnchor | None = None) -> Project:
-    """Open the repository around ``start``; raises ConfigurationError if it was not prepared with ``nightcrew init``."""
+    """Open the repository around ``start``; raises ConfigurationError if ``nightcrew init`` has not prepared it."""
     project = load_project(find_root(start), clock=clock, anchor=anchor)
     if not project.settings.database_url and not (project.state_dir / "nightcrew.db").exists():
         raise ConfigurationError(f"{project.root} is not prepared for the crew", hint="Run: nightcrew init")

@@ -41,7 +41,7 @@ def handoff_path(project: Project, handoff_id: str) -> Path:
 
 
 def publish_handoffs(project: Project, ids: "list[str] | None" = None) -> None:
-    """Write the files of these handoffs (default: all) that are missing; a file that exists is never overwritten here."""
+    """Write the files of these handoffs (default: all) that are missing; one that exists is never overwritten."""
     with project.store.read() as tx:
         found = [handoff.id for handoff in handoffs.list(tx)] if ids is None else ids
         missing = [

@@ -89,7 +89,7 @@ class Report(Document):
 
 
 def latest(project: Project, shift: str | None = None) -> Report:
-    """The report of a shift, the latest by default; of one that still runs, what is known so far. Raises NotFoundError."""
+    """The report of a shift, by default the latest; while it runs, what is known so far. Raises NotFoundError."""
     with project.store.read() as tx:
         found = shifts.get(tx, shift) if shift else shifts.latest(tx)
         if found is None:

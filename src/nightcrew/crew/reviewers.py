@@ -44,7 +44,7 @@ def add(project: Project, name: str, *, passphrase: Callable[[str], str], by: st
 
 
 def revoke(project: Project, name: str, *, by: str | None, passphrase: Callable[[str], str]) -> Reviewer:
-    """Revoke a reviewer, signed by ``by``: what was not used of his approvals is void. Raises NotFoundError, ApprovalError."""
+    """Revoke a reviewer, signed by ``by``: his unused approvals are void. Raises NotFoundError, ApprovalError."""
     signer = _signer(project, by, passphrase)
     revoked = project.anchor.revoke(project.repository_id, name, by=signer, nonce=fresh_nonce(), clock=project.clock)
     _record(project, "reviewer.revoke", name, by or name)

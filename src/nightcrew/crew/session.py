@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nightcrew.engine import Engine
 
 T = TypeVar("T")
+MAX_TRIES = 3
 DESK_STATE = {"build": State.OPEN, "qa": State.IN_QA, "security": State.IN_SECURITY}
 
 
@@ -105,7 +106,21 @@ def _log(tx: Tx, session_id: str, what: str, ticket: str, reason: str) -> None:
 
 
 def _work(project: Project, session_id: str, line: Line) -> dict[str, Any]:
+    tries = _count_try(project, session_id, line.ticket)
+    if tries > MAX_TRIES:
+        text = f"The process died {MAX_TRIES} times while this ticket was worked."
+        then = "See what kills it, then release the ticket."
+        return Outcome(kind=HandoffKind.DEFERRAL, done=text, next=then, failure="NC-CRASH-LOOP").plain()
     return _worked(project, session_id, line).plain()
+
+
+def _count_try(project: Project, session_id: str, ticket: str) -> int:
+    """Count the runs of this piece of work: only the death of the process makes more than one."""
+    subject = f"try:{session_id}/{ticket}"
+    with project.store.begin() as tx:
+        before = sum(1 for _ in ledger.entries(tx, subject=subject))
+        ledger.append(tx, actor="crew", action="session.try", subject=subject, data={"number": before + 1})
+    return before + 1
 
 
 def _worked(project: Project, session_id: str, line: Line) -> Outcome:

@@ -119,7 +119,7 @@ def _apply(tx: Tx, ticket: Ticket, handoff: Handoff, way: Route) -> Ticket:
 
 
 def _sign(project: Project, tx: Tx, ticket: Ticket, handoff: Handoff, desk: str) -> None:
-    subjects = admission.subjects_now(tx, ticket, handoff.id, with_change=True)
+    subjects = admission.verdict_subjects(tx, ticket, handoff.id)
     envelope = sign_verdict(
         project.service,
         repository=project.repository_id,
@@ -147,7 +147,8 @@ def _sign(project: Project, tx: Tx, ticket: Ticket, handoff: Handoff, desk: str)
 
 def _note(handoff: Handoff, way: Route) -> str:
     first = next((line for line in handoff.done.splitlines() if line.strip()), "")
-    return f"{handoff.id} from {handoff.sender}: {way.reason or first}"[:500]
+    said = first if way.event is Event.DEFER else way.reason or first
+    return f"{handoff.id} from {handoff.sender}: {said}"[:500]
 
 
 def _confidence(handoff: Handoff | None) -> float | None:

@@ -14,7 +14,7 @@ class Document(BaseModel):
 
     @classmethod
     def read(cls, value: Any, *, source: str) -> Self:
-        """Validate ``value`` (as parsed from JSON, YAML or TOML); raises DocumentError naming ``source`` and the field."""
+        """Validate ``value`` (parsed JSON, YAML or TOML); raises DocumentError naming ``source`` and the field."""
         try:
             return cls.model_validate(value)
         except ValidationError as error:

@@ -12,8 +12,9 @@ GENESIS = "0" * 64
 class Entry(NamedTuple):
     """One state change. ``data`` is canonical JSON text; ``prev`` is the hash before it; ``seal`` proves who wrote it.
 
-    ``hash`` is the SHA-256 of the canonical JSON of all fields before it. ``seal`` is HMAC-SHA256 of the hash under a key
-    that lies outside every path a sandbox can reach: who can write the database can rebuild the chain, not the seals.
+    ``hash`` is the SHA-256 of the canonical JSON of all fields before it. ``seal`` is HMAC-SHA256 of the hash under a
+    key that lies outside every path a sandbox can reach: who can write the database can rebuild the chain, not the
+    seals.
     """
 
     seq: int

@@ -1,4 +1,4 @@
-"""The build agent: takes finished work from a person's branch, or has a brain do the work, and hands the commit to QA."""
+"""The build agent: takes a person's finished work, or has a brain do the work, and hands the commit to QA."""
 
 from collections.abc import Sequence
 

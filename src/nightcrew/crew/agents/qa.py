@@ -23,7 +23,7 @@ def work(desk: Desk) -> Outcome:
         tests, compared = _tests(desk, base, head)
         found = findings(compared) if compared else []
         linted, new = _lint(desk, base, head)
-    found += new
+    found = desk.without_false_positives([*found, *new])
     checks = [tests, *linted]
     return Outcome(
         kind=HandoffKind.VERDICT,

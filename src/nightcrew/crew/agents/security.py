@@ -1,7 +1,8 @@
-"""The security agent: every configured scanner on head against base, and rules on what the change touches. It never edits."""
+"""The security agent: every scanner on head against base, and rules on what the change touches. It never edits."""
 
 from collections.abc import Iterator
 
+from nightcrew.checks.doubles import without_doubles
 from nightcrew.checks.located import locate, new_against
 from nightcrew.checks.scan import ScanResult, configured, scan
 from nightcrew.checks.touched import dependencies, protected
@@ -26,6 +27,7 @@ def work(desk: Desk) -> Outcome:
         changes = diff(project.root, ticket.base, ticket.head)
         by_rule = [*protected(paths, project.playbook.gates.protected_paths), *dependencies(changes)]
         found += locate(by_rule, head.path)
+    found = desk.without_false_positives(without_doubles(found))
     ran = [check for check in checks if check.status != "not_checked"]
     verdict = Verdict.NOT_CHECKED if not ran else Verdict.FAILED if found else Verdict.PASSED
     return Outcome(

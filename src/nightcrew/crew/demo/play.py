@@ -98,7 +98,7 @@ def _file_backlog(project: Project) -> None:
         project,
         title="Run the tests in CI with warnings as errors",
         kind=Kind.CHORE,
-        command="sed -i.bak 's/pytest/pytest -W error/' .github/workflows/test.yml && rm .github/workflows/test.yml.bak",
+        command="printf '        env: {PYTHONWARNINGS: error}\n' >> .github/workflows/test.yml",
     )
     add(
         project,

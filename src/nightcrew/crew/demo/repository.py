@@ -1,4 +1,4 @@
-"""The demo's repository: a small stock library with history, a chore, a leaked key, an injection and a broken branch."""
+"""The demo's repository: a stock library with history, a chore, a leaked key, an injection and a broken branch."""
 
 import subprocess
 from pathlib import Path
@@ -10,7 +10,7 @@ _PEOPLE = ("Ada", "Grace", "Edsger")
 _KEY = "AKIA" + "Z7DEMONIGHTCREW4"
 
 _FIRST: dict[str, str] = {
-    "pyproject.toml": '[project]\nname = "shelf"\nversion = "0.1.0"\n\n[tool.pytest.ini_options]\npythonpath = ["src"]\n',
+    "pyproject.toml": '[project]\nname = "shelf"\nversion = "0.1.0"\n',
     "README.md": "# shelf\n\nCounts what is on the shelf.\n",
     "src/shelf/__init__.py": '"""Counts what is on the shelf."""\n',
     ".gitignore": "__pycache__/\n",

@@ -94,7 +94,7 @@ class Night:
 
     def check(self, ticket: str, name: str) -> dict[str, str]:
         """The check of that name in the report, on that ticket."""
-        found = [one for one in self.json("report")["checks"] if (one["ticket"], one["name"]) == (ticket, name)]
+        found = [one for one in self.json("report")["checks"] if (one["ticket"], one["check"]) == (ticket, name)]
         assert len(found) == 1, self.crew("report")
         row: dict[str, str] = found[0]
         return row
@@ -229,7 +229,7 @@ def _one_regression(night: Night) -> None:
     shown = night.json("ticket", "show", ticket)
     verdicts = [one for one in shown["handoffs"] if one["from"] == "qa" and one["verdict"] == "failed"]
     regressions = {
-        found["message"].split(" passed on base")[0]
+        found["message"].split(" ")[0]
         for verdict in verdicts
         for found in verdict["findings"]
         if found["rule"] == "regression"

@@ -27,6 +27,11 @@ class Environment:
     name: str
     key: str
 
+    @property
+    def lasting(self) -> bool:
+        """Whether what is installed cannot change under the same ``key``; the user's own environment can."""
+        return not self.key.startswith("/")
+
 
 def prepare(
     workspace: Path,

@@ -1,6 +1,6 @@
 """Progress of a shift on standard error: one live line in a terminal, one line a change elsewhere."""
 
-import os
+import shutil
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -44,8 +44,8 @@ class Follower:
         """Take a line for people that nobody asked for."""
 
     def _width(self) -> int:
-        """Characters that fit on the terminal's line, with the escape sequence that clears it: a longer line would stay."""
-        return os.get_terminal_size(sys.stderr.fileno()).columns - 1 + len("\r\x1b[2K")
+        """Characters to write at most: what is longer than a line of the terminal would stay there."""
+        return shutil.get_terminal_size().columns - 1 + len("\r\x1b[2K")
 
     def _clear(self) -> None:
         if self._live and self._last:

@@ -196,7 +196,7 @@ def markdown(report: Report) -> str:
         _section(
             "Sessions",
             [
-                f"{s.session} {s.agent}: {', '.join(s.tickets)}; {s.turns} turns (soft {s.soft}, hard {s.hard}); {s.outcome}"
+                f"{s.session} {s.agent}: {', '.join(s.tickets)}; {s.turns} turns of {s.soft}/{s.hard}; {s.outcome}"
                 for s in report.sessions
             ],
         ),

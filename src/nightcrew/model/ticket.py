@@ -145,7 +145,7 @@ class Ticket(Document):
     def work_digest(self) -> str:
         """SHA-256 of what the ticket asks for: what an approval of the work stands for.
 
-        State, notes and the findings of later checks are not in it; the findings a ticket was filed for are in its body.
+        State, notes and findings of later checks are not in it; the findings a ticket was filed for are in its body.
         """
         asked = ("id", "title", "body", "kind", "severity", "breaks_build", "command", "branch", "origin")
         return digest({name: value for name, value in self.plain().items() if name in asked})

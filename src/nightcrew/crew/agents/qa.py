@@ -1,11 +1,14 @@
 """The QA agent: the project's own tests and lint on head against base. It never edits the code under test."""
 
+from functools import partial
+
 from nightcrew.checks.linting import lint
 from nightcrew.checks.located import new_against
 from nightcrew.checks.regressions import Comparison, compare, findings, to_rerun
 from nightcrew.checks.running import CheckError
 from nightcrew.checks.suite import TestRun, run_tests
 from nightcrew.crew.agents.checking import Checkout, checkout, environment_of
+from nightcrew.crew.agents.remembered import remembered
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.outcome import Outcome
 from nightcrew.model.errors import IntegrityError
@@ -71,7 +74,8 @@ def _run(desk: Desk, side: Checkout, only: tuple[str, ...] = ()) -> TestRun:
         detected, environment = environment_of(desk, side)
     except CheckError as error:
         return TestRun("not_run", reason=str(error))
-    return run_tests(
+    look = partial(
+        run_tests,
         side.path,
         detected,
         environment,
@@ -83,6 +87,10 @@ def _run(desk: Desk, side: Checkout, only: tuple[str, ...] = ()) -> TestRun:
         only=only,
         network=settings.checks.network,
     )
+    if only or environment is None or not environment.lasting:
+        return look()
+    what = f"tests in {environment.key}"
+    return remembered(desk, what, side.workspace.base, TestRun, look, keep=lambda done: done.outcome == "ran")
 
 
 def _lint(desk: Desk, base: Checkout, head: Checkout) -> tuple[list[Check], list[Finding]]:
@@ -90,8 +98,17 @@ def _lint(desk: Desk, base: Checkout, head: Checkout) -> tuple[list[Check], list
         return [], []
     timeout = 60 * desk.project.settings.limits.scanner_minutes
     try:
-        before = lint(base.path, run=base.run, timeout=timeout)
-        after = lint(head.path, run=head.run, timeout=timeout)
+        before, after = (
+            remembered(
+                desk,
+                "lint",
+                side.workspace.base,
+                list[Finding],
+                partial(lint, side.path, run=side.run, timeout=timeout),
+                keep=lambda _: True,
+            )
+            for side in (base, head)
+        )
     except CheckError as error:
         return [Check(name="lint", status="not_checked", detail=str(error)[:1000])], []
     new = new_against(before, after)

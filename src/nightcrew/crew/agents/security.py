@@ -1,12 +1,14 @@
 """The security agent: every scanner on head against base, and rules on what the change touches. It never edits."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from nightcrew.checks.doubles import without_doubles
 from nightcrew.checks.located import locate, new_against
 from nightcrew.checks.scan import ScanResult, configured, scan
 from nightcrew.checks.touched import dependencies, protected
 from nightcrew.crew.agents.checking import Checkout, checkout
+from nightcrew.crew.agents.remembered import remembered
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.outcome import Outcome
 from nightcrew.crew.workspace import changed_paths, diff
@@ -66,4 +68,10 @@ def scan_all(desk: Desk, at: Checkout) -> Iterator[tuple[str, ScanResult]]:
     commands = [(scanner.name, scanner.command) for scanner in settings.scanner]
     for name, scanner in configured(settings.checks.scanners, commands).items():
         timeout = 60 * settings.limits.scanner_minutes
-        yield name, scan(name, scanner, at.path, run=at.run, temp=at.temp, timeout=timeout)
+        look = partial(scan, name, scanner, at.path, run=at.run, temp=at.temp, timeout=timeout)
+        yield (
+            name,
+            remembered(
+                desk, f"scan {name}", at.workspace.base, ScanResult, look, keep=lambda r: r.status != "not_checked"
+            ),
+        )

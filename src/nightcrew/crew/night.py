@@ -212,7 +212,8 @@ def _progress(project: Project, shift_id: str, elapsed: float, stopping: bool) -
         running = next((s for s in sessions.list(tx, shift=shift_id) if s.state == "running"), None)
         used = turns.used(tx, running.id) if running else 0
         last = ledger.head(tx)
-    message = "stopping before the next turn" if stopping else f"{last.action} {last.subject}" if last else ""
+    between = f"{last.action} {last.subject}" if last and running is None else ""
+    message = "stopping before the next turn" if stopping else between
     return Progress(
         shift_id,
         running.id if running else None,

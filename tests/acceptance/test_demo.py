@@ -1,7 +1,6 @@
 """The demo from end to end, and every command that reads, on what two real nights left."""
 
 import json
-import os
 import stat
 import time
 from pathlib import Path
@@ -210,7 +209,8 @@ def test_report_of_a_session_has_the_promised_keys(summary: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["report", "ticket list", "inbox --all", "ticket show T-4", "inbox show R-2", "audit show", "session list"]
+    "command",
+    ["report", "ticket list", "inbox --all", "ticket show T-4", "inbox show R-2", "audit show", "session list"],
 )
 def test_commands_print_text_for_people_without_escapes(cli: Any, command: str) -> None:
     done = cli(*command.split())
@@ -236,4 +236,4 @@ def test_demo_refuses_a_folder_with_something_in_it(cli: Any, tmp_path: Path) ->
     done = cli("demo", str(tmp_path), "--json")
     assert done.status == 2
     assert "not an empty folder" in done.error()["message"]
-    assert os.listdir(tmp_path) == ["mine.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

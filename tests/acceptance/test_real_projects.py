@@ -28,7 +28,8 @@ _IDENTITY = {
     for field, value in (("NAME", "Ada"), ("EMAIL", "ada@example.invalid"))
 }
 _SHIFT_SECONDS = 240
-_ASSERTS = {"B101", "S101"}
+# Asserts and made-up passwords: in tests they are noise, and nightcrew says nothing of them there.
+_NOISE = {f"{letter}{number}" for letter in "BS" for number in (101, 105, 106, 107)}
 
 
 @dataclass(frozen=True)
@@ -202,8 +203,8 @@ def test_a_night_on_a_real_project(real: Real, tmp_path: Path) -> None:
     named = [(one["tool"], (one["rule"], one["path"], one["line"])) for one in found]
     assert [one for one in named if one[1] not in alone[one[0]]] == []
     missed = alone["bandit"] - {place for tool, place in named if tool == "bandit"}
-    assert {one for one in missed if not (one[0] in _ASSERTS and _is_test(one[1]))} == set()
-    assert not [place for _, place in named if place[0] in _ASSERTS and _is_test(place[1])]
+    assert {one for one in missed if not (one[0] in _NOISE and _is_test(one[1]))} == set()
+    assert not [place for _, place in named if place[0] in _NOISE and _is_test(place[1])]
 
     if real.name == "itsdangerous":
         _one_regression(night)

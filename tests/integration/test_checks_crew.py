@@ -268,18 +268,18 @@ def test_a_package_that_does_not_import_is_not_hidden_by_a_passing_test(tree: Ca
 
 @pytest.mark.parametrize(
     "meddle",
-    ["os.unlink(report)", "open(report, 'w').write('<html>')", "open(report, 'w').write('')", "os.mkdir(report)"],
+    ["pass", "open(report, 'w').write('<html>')", "open(report, 'w').write('')", "os.mkdir(report)"],
     ids=["missing", "not-junit", "empty", "directory"],
 )
 def test_results_that_cannot_be_read_are_not_a_pass(head: Tree, meddle: str) -> None:
     head.write(
         test_a__py="def test_a(): pass\n",
         conftest__py=f"""
-import os, sys
+import os
 def pytest_unconfigure(config):
     report = next(word.split("=", 1)[1] for word in config.invocation_params.args if "junitxml" in word)
-    if os.path.exists(report): os.unlink(report) if {meddle!r} != "os.unlink(report)" else None
-    {meddle} if {meddle!r} != "os.unlink(report)" or os.path.exists(report) else None
+    os.path.exists(report) and os.unlink(report)
+    {meddle}
 """,
     )
     ran = head.tests()
@@ -357,9 +357,7 @@ def test_a_report_that_is_not_sarif_is_not_checked(head: Tree, text: str) -> Non
 _DEEP = "import sys; open(sys.argv[1], 'w').write('[' * 100_000)"
 
 
-@pytest.mark.parametrize(
-    "command", [["true"], ["false"], ["no-such-scanner"], [sys.executable, "-c", "raise SystemExit(3)"]]
-)
+@pytest.mark.parametrize("command", [["true"], ["false"], ["no-such-scanner"], ["mkdir", "{output}"]])
 def test_a_scanner_that_writes_nothing_is_not_checked(head: Tree, command: list[str]) -> None:
     assert head.scan("silent", command).status == "not_checked"
 
@@ -375,7 +373,7 @@ def test_a_scanner_that_hangs_is_not_checked(head: Tree) -> None:
 
 _MANY = """
 import json, sys
-row = {"ruleId": "R", "message": {"text": "m" * 900}, "locations": [
+row = {"ruleId": "R", "message": {"text": "m" * 90}, "properties": {"trace": "t" * 9000}, "locations": [
     {"physicalLocation": {"artifactLocation": {"uri": "a.py"}, "region": {"startLine": 1}}}]}
 size = int(sys.argv[2])
 one = json.dumps(row)
@@ -391,9 +389,9 @@ def test_a_report_of_50_megabytes_is_read(head: Tree) -> None:
     began = time.monotonic()
     result = head.scan("big", [sys.executable, "-c", _MANY, "{output}", str(50 * 1024**2)])
     assert (result.status, result.reason) == ("findings", "")
-    assert len(result.findings) > 40_000
+    assert len(result.findings) > 5_000
     assert len({finding.fingerprint for finding in result.findings}) == len(result.findings)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
 
 
 def test_a_report_above_the_limit_is_not_checked(head: Tree) -> None:
@@ -414,3 +412,12 @@ def test_binary_and_oddly_encoded_files_do_not_crash_the_checks(head: Tree) -> N
     assert any(finding.path == "latin.py" for finding in head.scan("bandit").findings)
     lint(head.path, run=head.run, timeout=60)
     assert head.tests().outcome == "ran"
+
+
+def test_a_line_made_to_be_slow_to_mask_is_not(head: Tree) -> None:
+    head.file("thing.py", b"exec('" + b"password" * 100_000 + b"')\n" + b"token = exec('" + b"s3" * 4_000 + b"')\n")
+    began = time.monotonic()
+    result = head.scan("bandit")
+    assert time.monotonic() - began < 30
+    assert result.status == "findings"
+    assert all(len(finding.evidence) <= 300 for finding in result.findings)

@@ -12,6 +12,7 @@ from nightcrew.model.finding import Category, Finding, fingerprint
 from nightcrew.model.severity import Severity
 
 MAX_FILE = 2_000_000
+_MASKED = 2_000
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ def locate(hits: Iterable[Hit], workspace: Path) -> list[Finding]:
                 rule=hit.rule,
                 category=hit.category,
                 severity=hit.severity,
-                message=plain_text(masked(hit.message), limit=1000),
+                message=_shown(hit.message, limit=1000),
                 path=hit.path,
                 line=hit.line,
                 end_line=hit.end_line if hit.line and hit.end_line and hit.end_line >= hit.line else None,
-                evidence="" if hit.secret else plain_text(masked(code.strip()), limit=300),
+                evidence="" if hit.secret else _shown(code.strip(), limit=300),
                 fixable=hit.fixable,
                 breaks_build=hit.breaks_build,
                 confidence=hit.confidence,
@@ -69,6 +70,15 @@ def locate(hits: Iterable[Hit], workspace: Path) -> list[Finding]:
         )
         seen[key] += 1
     return found
+
+
+def _shown(text: str, *, limit: int) -> str:
+    """``text`` masked and cut. It is cut before as well: masking a line of megabytes would take hours.
+
+    The quotes end a value that the cut left open, so that it is masked.
+    """
+    whole = text if len(text) <= _MASKED else text[:_MASKED] + "\"'"
+    return plain_text(masked(whole), limit=limit)
 
 
 def new_against(base: Iterable[Finding], head: Iterable[Finding]) -> list[Finding]:

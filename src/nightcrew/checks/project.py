@@ -10,8 +10,8 @@ environment    ``[checks] python``; ``[checks] setup``; ``.venv`` or ``venv`` in
 tests          ``[checks] test``; pytest if the project is Python (it runs unittest suites too); ``npm test``;
                ``cargo test``; ``go test ./...``; the ``test`` target of a Makefile
 source         ``src/`` if packages lie there, else the root
-extras         optional dependencies, dependency groups (PEP 735) and poetry groups named test, tests, testing or dev;
-               requirements files of those names; ``deps`` of ``[testenv]`` in tox.ini
+extras         optional dependencies, dependency groups (PEP 735) and poetry groups named test, tests or testing, else
+               dev; requirements files of those names; ``deps`` of ``[testenv]`` in tox.ini
 compiled       extension modules of setuptools are built in the workspace, those of maturin, meson-python and
                scikit-build beside it
 =============  ==========================================================================================
@@ -21,7 +21,7 @@ import configparser
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,8 @@ def _python(root: Path) -> Detected:
     source = "src" if _packages(root / "src") else "."
     requirements = _requirements(root)
     setup_py = inside(root, "setup.py") is not None
-    extras = [name for name in _TEST_NAMES if name in _table(declared, "project", "optional-dependencies")]
-    groups = [name for name in _TEST_NAMES if name in _table(declared, "dependency-groups")]
+    extras = _for_tests(_table(declared, "project", "optional-dependencies"))
+    groups = _for_tests(_table(declared, "dependency-groups"))
     installs = [word for path in requirements for word in ("-r", path)]
     installs += [word for name in groups for word in ("--group", f"pyproject.toml:{name}")]
     installs += [*_poetry(declared), *_tox(root)]
@@ -144,6 +144,12 @@ def _declares(declared: dict[str, Any], setup_py: bool) -> bool:
     project = _table(declared, "project")
     needs = ("dependencies", "scripts", "entry-points", "gui-scripts", "dynamic")
     return any(project.get(name) for name in needs) or not project or setup_py
+
+
+def _for_tests(names: Container[str]) -> list[str]:
+    """Those of ``names`` that hold what the tests need; ``dev``, which often holds much more, only without others."""
+    found = [name for name in _TEST_NAMES if name in names]
+    return [name for name in found if name != "dev"] or found
 
 
 def _table(value: Any, *names: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightcrew.checks import junit
+from nightcrew.checks.errors import ReportError
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,11 @@ class Results:
 def read_results(path: Path) -> Results:
     """The tests of a JUnit XML file; raises ReportError if it is missing, too large or not one."""
     found = Results({}, {})
-    for case in junit.read_junit(path):
+    try:
+        cases = junit.read_junit(path)
+    except OSError as error:  # code under test put something else there, such as a directory
+        raise ReportError(f"{path.name}: cannot be read: {error.strerror}") from None
+    for case in cases:
         if _is_collection(case):
             found.uncollected[case.file or case.name] = _reason(case.message)
         else:

@@ -41,7 +41,11 @@ def read_sarif(
     path: Path, workspace: Path, *, category: Category = Category.SECURITY, limit: int = LIMIT
 ) -> SarifReport:
     """Read the SARIF file ``path`` about the checkout at ``workspace``; see ``parse_sarif``. ``limit`` in bytes."""
-    return parse_sarif(read_report(path, limit=limit), workspace, category=category, source=path.name)
+    try:
+        data = read_report(path, limit=limit)
+    except OSError as error:  # the scanner put something else there, such as a directory
+        raise ReportError(f"{path.name}: cannot be read: {error.strerror}") from None
+    return parse_sarif(data, workspace, category=category, source=path.name)
 
 
 def parse_sarif(

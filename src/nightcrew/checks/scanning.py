@@ -14,7 +14,6 @@ from nightcrew.checks.sarif_in import SarifReport, read_sarif
 from nightcrew.checks.text import in_tests
 from nightcrew.model.finding import Finding
 
-
 _NOISE = frozenset(f"{letter}{number}" for letter in "SB" for number in (101, 105, 106, 107))
 
 

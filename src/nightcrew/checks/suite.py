@@ -28,7 +28,8 @@ class TestRun:
 
     ``outcome``: ``ran``; ``no_tests``; ``broken`` (does not import, start or collect); ``timeout``; ``not_run``
     (nothing is known, ``reason`` says why). ``exit_only``: the runner gave no results of single tests.
-    ``uncollected``: files that pytest could not collect, ``unimportable``: packages of the project that do not import, both with the reason.
+    ``uncollected``: files that pytest could not collect, ``unimportable``: packages of the project that do not import,
+    both with the reason.
     """
 
     __test__ = False

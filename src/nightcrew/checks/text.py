@@ -14,7 +14,7 @@ _CREDENTIAL = re.compile(
 )
 _NAMED_VALUE = re.compile(
     r"(?i)(pass(?:wd|word|phrase)?|pwd|secret|token|api_?key|access_?key|auth\w*|credentials?)"
-    r"(\w*[\"']?\]?\s*(?:[:=]|=>|==|,)\s*[rbuf]{0,2})([\"'])(?:\\.|(?!\3).)+\3"
+    r"(\w*[\"']?\]?(?:\s*:\s*[\w.\[\] |]+)?\s*(?:[:=]|=>|==|,)\s*[rbuf]{0,2})([\"'])(?:\\.|(?!\3).)+\3"
 )
 
 

@@ -15,10 +15,6 @@ from nightcrew.cli.output import OPTIONS, error_line
 
 def dispatch(arguments: list[str]) -> int:
     """Run the command that ``arguments`` name; gives the exit status. Nothing is raised."""
-    name = arguments[0]
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        return _fail("NC-USAGE", f"there is no command {name}", f"Did you mean {near[0]}?" if near else "", 2)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -26,6 +22,11 @@ def dispatch(arguments: list[str]) -> int:
         rest = _common(arguments[1:])
     except ValueError as error:
         return _fail("NC-USAGE", str(error), "See: nightcrew --help", 2)
+    name = arguments[0]
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "See: nightcrew --help"
+        return _fail("NC-USAGE", f"there is no command {name}", hint, 2)
     try:
         return _call(name, rest)
     except BrokenPipeError:
@@ -42,8 +43,12 @@ def _call(name: str, rest: list[str]) -> int:
     import typer
 
     module = importlib.import_module(f"nightcrew.cli.{COMMANDS[name][0]}")
+    app: typer.Typer = module.APPS[name]
+    if OPTIONS.json and not rest and app.info.no_args_is_help is True:
+        # Its help would stand on standard output, where a machine expects a document.
+        return _fail("NC-USAGE", f"nightcrew {name} needs a command", f"See: nightcrew {name} --help", 2)
     try:
-        status = module.APPS[name](args=rest, prog_name=f"nightcrew {name}", standalone_mode=False)
+        status = app(args=rest, prog_name=f"nightcrew {name}", standalone_mode=False)
     except typer.Exit as done:
         return done.exit_code
     except typer.Abort:

@@ -1,6 +1,5 @@
 """nightcrew inbox: list, show, approve, reject, escalate."""
 
-import getpass
 from typing import Annotated
 
 import typer
@@ -98,7 +97,7 @@ def escalate(
 
 
 def _decide(review: str, decision: Decision, reviewer: str | None, comment: str, to: str | None) -> None:
-    from nightcrew.approvals import read_passphrase
+    from nightcrew.cli.ask import passphrase
     from nightcrew.crew.inbox import decide, row
 
     with opened() as project:
@@ -108,7 +107,7 @@ def _decide(review: str, decision: Decision, reviewer: str | None, comment: str,
             decision,
             reviewer=reviewer,
             comment=comment,
-            passphrase=lambda: read_passphrase(getpass.getpass),
+            passphrase=passphrase,
             escalate_to=to,
         )
     if OPTIONS.json:

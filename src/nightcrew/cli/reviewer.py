@@ -1,6 +1,5 @@
 """nightcrew reviewer: add, list, revoke."""
 
-import getpass
 from typing import Annotated
 
 import typer
@@ -20,11 +19,11 @@ def add(
 ) -> None:
     """Enrol a reviewer: the first by himself, each later one signed by an enrolled one."""
     del passphrase  # The only signer there is so far.
-    from nightcrew.approvals import read_passphrase
+    from nightcrew.cli.ask import passphrase as ask
     from nightcrew.crew.reviewers import add as enrol
 
     with opened() as project:
-        reviewer = enrol(project, name, passphrase=lambda text: read_passphrase(_twice, text=text), by=by)
+        reviewer = enrol(project, name, passphrase=ask, by=by)
     if OPTIONS.json:
         show_json({"name": reviewer.name, "key_id": reviewer.key_id, "kind": reviewer.kind})
     else:
@@ -48,22 +47,12 @@ def list_() -> None:
 @app.command(epilog="Example: nightcrew reviewer revoke ada --by grace")
 def revoke(name: str, by: By = None) -> None:
     """Revoke a reviewer: approvals of his that were not used are void."""
-    from nightcrew.approvals import read_passphrase
+    from nightcrew.cli.ask import passphrase as ask
     from nightcrew.crew.reviewers import revoke as revoke_reviewer
 
     with opened() as project:
-        revoke_reviewer(project, name, by=by, passphrase=lambda text: read_passphrase(getpass.getpass, text=text))
+        revoke_reviewer(project, name, by=by, passphrase=ask)
     if OPTIONS.json:
         show_json({"name": name, "active": False})
     else:
         say(f"{name} is revoked.")
-
-
-def _twice(text: str) -> str:
-    """Ask for a passphrase; a new one twice, since nobody sees what is typed."""
-    first = getpass.getpass(text)
-    if text.startswith("New") and getpass.getpass("The same again: ") != first:
-        from nightcrew.model.errors import UsageError
-
-        raise UsageError("the two passphrases differ", hint="Try again.")
-    return first

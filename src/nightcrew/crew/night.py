@@ -18,6 +18,7 @@ from nightcrew.crew.workspace import workable
 from nightcrew.model.errors import BusyError, UsageError
 from nightcrew.model.manifest import parse
 from nightcrew.store import ledger, locks, manifests, sessions, shifts, turns
+from nightcrew.store.store import Tx
 
 if TYPE_CHECKING:
     from nightcrew.engine import Engine, Workflow
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 LOCK = "shift"
 LOCK_SECONDS = 60
 HEARTBEAT_SECONDS = 15
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 MAX_RUNS = 1000
 """A night may be killed often; what is bounded is how often one ticket's work may die (session.MAX_TRIES)."""
 
@@ -96,21 +97,11 @@ def run_work(
     workable(project.root)
     project.check_ledger()
     with _lock(project), _engine(project) as (engine, _, session_workflow):
-        with project.store.begin() as tx:
-            if shifts.current(tx) is not None:
-                raise BusyError("a shift is unfinished", hint="Run it to its end first: nightcrew shift")
-            planned = _given(tx, agent, manifest) if manifest else planning.plan_in(project, tx, agent)
-            shift_id = shifts.start(tx, agents=(agent,), brain=None, deadline=_deadline(project, None, None)).id
-            session = sessions.create(
-                tx,
-                shift=shift_id,
-                agent=agent,
-                manifest=planned.id,
-                budget=planned.manifest.budget,
-                brain="mechanical" if agent == "build" else None,
-                tickets=[line.ticket for line in planned.manifest.tickets],
-            )
-        planning.publish(project, planned)
+        unfinished = _unfinished_work(project, engine, agent)
+        if unfinished is None:
+            session, shift_id = _begin_work(project, agent, manifest)
+        else:
+            session, shift_id = unfinished
         engine.start(session_workflow, session, session)
         _follow(project, engine, session, shift_id, on_progress)
         with project.store.begin() as tx:
@@ -118,6 +109,36 @@ def run_work(
         publish_handoffs(project)
         project.pin_ledger()
     return latest(project, shift_id)
+
+
+def _begin_work(project: Project, agent: str, manifest: bytes | None) -> tuple[str, str]:
+    """Plan, and create the session and the shift that it makes up; gives their ids."""
+    with project.store.begin() as tx:
+        planned = _given(tx, agent, manifest) if manifest else planning.plan_in(project, tx, agent)
+        shift = shifts.start(tx, agents=(agent,), brain=None, deadline=_deadline(project, None, None))
+        session = sessions.create(
+            tx,
+            shift=shift.id,
+            agent=agent,
+            manifest=planned.id,
+            budget=planned.manifest.budget,
+            brain="mechanical" if agent == "build" else None,
+            tickets=[line.ticket for line in planned.manifest.tickets],
+        )
+    planning.publish(project, planned)
+    return session, shift.id
+
+
+def _unfinished_work(project: Project, engine: "Engine", agent: str) -> tuple[str, str] | None:
+    """The session and shift of a ``work`` of this agent that died; raises BusyError if something else is unfinished."""
+    with project.store.read() as tx:
+        running = shifts.current(tx)
+        found = sessions.list(tx, shift=running.id) if running else []
+    if running is None:
+        return None
+    if engine.status(running.id) is not None or running.agents != (agent,) or len(found) != 1:
+        raise BusyError(f"shift {running.id} is unfinished", hint="Run it to its end first: nightcrew shift")
+    return found[0].id, running.id
 
 
 def request_stop(project: Project) -> str | None:
@@ -129,11 +150,11 @@ def request_stop(project: Project) -> str | None:
     return running.id if running else None
 
 
-def _given(tx: object, agent: str, data: bytes) -> planning.Planned:
+def _given(tx: Tx, agent: str, data: bytes) -> planning.Planned:
     parsed = parse(data, source="the manifest")
     if parsed.agent != agent:
         raise UsageError(f"the manifest is for {parsed.agent}, not for {agent}")
-    return planning.Planned(parsed, manifests.put(tx, agent, data), data)  # type: ignore[arg-type]
+    return planning.Planned(parsed, manifests.put(tx, agent, data), data)
 
 
 def _deadline(project: Project, until: datetime | None, max_minutes: int | None) -> datetime:

@@ -11,7 +11,8 @@ from nightcrew.model.handoff import Handoff
 from nightcrew.model.review import WAITING
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import State
-from nightcrew.store import handoffs, reviews, sessions, shifts, tickets, turns
+from nightcrew.store import handoffs, ledger, reviews, sessions, shifts, tickets, turns
+from nightcrew.store.shifts import Shift
 from nightcrew.store.store import Tx
 
 
@@ -141,7 +142,7 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
             if row.outcome in ("deferred", "sent_back", "not_started")
         ),
         merged=tuple(Merged(ticket=t.id, title=t.title, head=t.head or "") for t in merged),
-        not_checked=tuple(_unchecked(written)),
+        not_checked=(*_baseline_unchecked(tx, shift), *_unchecked(written)),
         checks=tuple(
             CheckLine(ticket=handoff.ticket or "", check=check.name, status=check.status, detail=check.detail)
             for handoff in written
@@ -154,9 +155,17 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
     )
 
 
-def _merged_in(tx: Tx, ticket: str, shift_id: str) -> bool:
-    from nightcrew.store import ledger
+def _baseline_unchecked(tx: Tx, shift: Shift) -> list[Unchecked]:
+    """What the first night's baseline could not check, if this was the night."""
+    entry = ledger.latest_for(tx, "baseline:1")
+    at = datetime.fromisoformat(entry.at) if entry else None
+    if entry is None or at is None or at < shift.started or (shift.ended is not None and at > shift.ended):
+        return []
+    missing: dict[str, str] = ledger.data(entry)["not_checked"]
+    return [Unchecked(ticket="baseline", check=name, reason=reason) for name, reason in missing.items()]
 
+
+def _merged_in(tx: Tx, ticket: str, shift_id: str) -> bool:
     shift = shifts.get(tx, shift_id)
     entry = next((e for e in ledger.entries(tx, subject=f"ticket:{ticket}") if e.action == "ticket.merge"), None)
     if entry is None:

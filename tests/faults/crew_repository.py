@@ -54,7 +54,10 @@ def make(repo: Path, env: dict[str, str]) -> None:
 
 def fill(repo: Path, env: dict[str, str]) -> None:
     """Prepare the crew and file the backlog."""
-    run = lambda *arguments: nightcrew(repo, *arguments, env=env, check=True)  # noqa: E731
+
+    def run(*arguments: str) -> None:
+        nightcrew(repo, *arguments, env=env, check=True)
+
     run("init", "--yes")
     run("ticket", "add", "Say what it is", "--command", "printf 'A thing.\\n' > ABOUT.md")
     run("ticket", "add", "Say it twice", "--depends", "T-0001", "--command", "printf 'A thing.\\n' >> ABOUT.md")

@@ -6,6 +6,7 @@ Usage: engine_app.py URL STATE_DIR EXECUTOR_ID STEPS [start]
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from nightcrew.engine import Engine
@@ -32,9 +33,13 @@ def main(url: str, state: str, executor_id: str, steps: int, start: bool) -> Non
         for number in range(total):
             engine.transaction(
                 f"row-{number}",
-                lambda c, n=number: c.exec_driver_sql(f"insert into done values ({n}, {os.getpid()})").rowcount,
+                lambda c, n=number: (
+                    c.exec_driver_sql(  # type: ignore[misc]
+                        f"insert into done values ({n}, {os.getpid()})"
+                    ).rowcount
+                ),
             )
-            engine.step(f"effect-{number}", lambda n=number: effect(effects, n))
+            engine.step(f"effect-{number}", partial(effect, effects, number))
         return total
 
     engine.queue("q", concurrency=1)

@@ -61,7 +61,7 @@ def test_workflow_that_met_a_full_disk_goes_on_when_there_is_room(pages: Callabl
         engine.start(w, "w")
         database = create_database_engine(url)
         with database.begin() as connection:
-            used = connection.exec_driver_sql("pragma page_count").scalar()
+            used = connection.exec_driver_sql("pragma page_count").scalar_one()
         pages(used + 20)
         ready.set()
         with pytest.raises(TransientError, match="no space left"):

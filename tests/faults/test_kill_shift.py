@@ -62,7 +62,7 @@ def test_killed_shift_ends_like_an_undisturbed_one(
 
 def _ended(home: Path) -> bool:
     with sqlite3.connect(f"file:{home}/repo/.nightcrew/nightcrew.db?mode=ro", uri=True) as database:
-        return database.execute("SELECT count(*) FROM shifts WHERE state = 'ended'").fetchone() == (1,)
+        return bool(database.execute("SELECT count(*) FROM shifts WHERE state = 'ended'").fetchone() == (1,))
 
 
 def _copy(prepared: Path, target: Path) -> Path:

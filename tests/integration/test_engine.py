@@ -443,7 +443,12 @@ def test_close_does_not_wait_for_a_workflow_that_hangs(engines: Callable[..., En
     engine.start(hang, "h")
     wait_for(lambda: engine.status("h") is WorkflowState.RUNNING)
     begun = threading.Event()
-    closer = threading.Thread(target=lambda: (engine.close(wait_seconds=0.1), begun.set()))
+
+    def close() -> None:
+        engine.close(wait_seconds=0.1)
+        begun.set()
+
+    closer = threading.Thread(target=close)
     closer.start()
     closer.join(3)
     assert begun.is_set()

@@ -107,13 +107,18 @@ def test_recovery_is_idempotent_once_another_executor_has_the_work(engine: Engin
 
 
 def test_execution_whose_work_was_taken_cannot_record_anything_more(engine: Engine) -> None:
-    go, results = threading.Event(), []
+    go = threading.Event()
+    results: list[str] = []
 
     @engine.workflow("w")
     def w() -> str:
         me = len(results)
         results.append("begun")
-        engine.step("wait", lambda: (go.wait(10) if me == 0 else go.set()) and None)
+
+        def wait() -> None:
+            go.wait(10)
+
+        engine.step("wait", wait if me == 0 else go.set)
         return f"by execution {me}"
 
     from dbos import DBOS
@@ -194,7 +199,7 @@ def test_dbos_own_sqlite_connections_have_no_wal(tmp_path: Path) -> None:
     from dbos._datasource_sqlite import _set_sqlite_pragmas
 
     database = create_database_engine(f"sqlite:///{tmp_path}/x.db")
-    raw = database.dialect.loaded_dbapi.connect(tmp_path / "x.db")  # type: ignore[attr-defined]
+    raw = database.dialect.loaded_dbapi.connect(tmp_path / "x.db")
     _set_sqlite_pragmas(raw, None)
     assert raw.execute("pragma journal_mode").fetchone() == ("delete",)
     raw.close()

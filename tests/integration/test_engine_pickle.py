@@ -108,7 +108,7 @@ def test_launch_recovery_and_every_way_of_reading_execute_nothing(
         with pytest.raises(IntegrityError, match="pickled"):
             engine.result(workflow_id, 5)
         steps_of(workflow_id)
-        reads = (
+        reads: Any = (
             lambda w=workflow_id: DBOS.list_workflows(workflow_ids=[w]),
             lambda w=workflow_id: DBOS.get_workflow_status(w),
             lambda w=workflow_id: DBOS.get_all_events(w),

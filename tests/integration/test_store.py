@@ -450,7 +450,13 @@ def test_a_review_is_decided_once_and_a_nonce_counts_once(store: Store) -> None:
         with pytest.raises(IntegrityError):
             reviews.add(tx, review(subject_digest="2" * 64))
         assert reviews.escalate(tx, "R-0001", assigned="bob", reason="late").state is ReviewState.ESCALATED
-        said = {"decision": Decision.APPROVE, "reviewer": "ann", "comment": "", "envelope": '{"a":1}', "nonce": "n1"}
+        said: dict[str, Any] = {
+            "decision": Decision.APPROVE,
+            "reviewer": "ann",
+            "comment": "",
+            "envelope": '{"a":1}',
+            "nonce": "n1",
+        }
         assert reviews.decide(tx, "R-0001", **said).state is ReviewState.APPROVED
         with pytest.raises(TransitionError):
             reviews.decide(tx, "R-0001", **{**said, "nonce": "n2"})

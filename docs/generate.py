@@ -3,12 +3,15 @@
 Run: python docs/generate.py (a test checks that it changes nothing).
 """
 
+import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from nightcrew.cli import COMMANDS
+from nightcrew.model.errors import NightcrewError
 from nightcrew.model.schemas import SCHEMAS
 from nightcrew.model.settings import describe
 
@@ -57,7 +60,28 @@ def documents() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-PAGES = {"cli.md": cli, "settings.md": settings, "documents.md": documents}
+def failures() -> str:
+    """The reference of failure codes: what each means, its exit status, what to do."""
+    for module in ("engine.errors", "checks.errors", "brains.protocol", "approvals"):
+        importlib.import_module(f"nightcrew.{module}")
+    rows = sorted({_failure(error) for error in _subclasses(NightcrewError)})
+    table = "\n".join(rows)
+    return f"# Failures\n\n| code | what happened | exit status | what to do |\n|---|---|---|---|\n{table}\n"
+
+
+def _subclasses(error: type[NightcrewError]) -> Iterator[type[NightcrewError]]:
+    yield error
+    for inner in error.__subclasses__():
+        if inner.__module__.startswith("nightcrew."):
+            yield from _subclasses(inner)
+
+
+def _failure(error: type[NightcrewError]) -> str:
+    what = (error.__doc__ or "").strip().split("\n")[0]
+    return f"| `{error.code}` | {what} | {error.exit_status} | {error.hint} |"
+
+
+PAGES = {"cli.md": cli, "settings.md": settings, "documents.md": documents, "failures.md": failures}
 
 
 def main() -> None:

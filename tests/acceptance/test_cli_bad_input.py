@@ -20,6 +20,19 @@ def refused(done: Any, status: int, *said: str) -> None:
     assert done.out == ""
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, cli_type: Any) -> Any:
+    """A small project that no test changes: whatever is asked of it is refused."""
+    base = tmp_path_factory.mktemp("prepared")
+    for name in ("home", "repo"):
+        (base / name).mkdir()
+    cli = cli_type(base / "home", base / "repo")
+    cli.git("init", "--quiet", "--initial-branch=main")
+    cli.commit({"README.md": "# sums\n"}, "Begin")
+    assert cli("init", "--yes").status == 0
+    return cli
+
+
 def test_not_a_repository(cli: Any) -> None:
     for command in ("init --yes", "shift", "ticket list", "inbox", "plan build", "audit verify"):
         refused(cli(*command.split(), "--json"), 4, "not", "repository")
@@ -120,8 +133,8 @@ def test_file_where_the_state_folder_should_be(bare_project: Any) -> None:
         (["schema", "poem"], "poem"),
     ],
 )
-def test_wrong_usage(project: Any, arguments: list[str], said: str) -> None:
-    refused(project(*arguments, "--json"), 2, said)
+def test_wrong_usage(prepared: Any, arguments: list[str], said: str) -> None:
+    refused(prepared(*arguments, "--json"), 2, said)
 
 
 def test_ticket_from_standard_input(project: Any) -> None:

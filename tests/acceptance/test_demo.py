@@ -1,6 +1,7 @@
 """The demo from end to end, and every command that reads, on what two real nights left."""
 
 import json
+import signal
 import stat
 import time
 from pathlib import Path
@@ -237,3 +238,21 @@ def test_demo_refuses_a_folder_with_something_in_it(cli: Any, tmp_path: Path) ->
     assert done.status == 2
     assert "not an empty folder" in done.error()["message"]
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_interrupted_demo_says_what_is_kept(cli_type: Any, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    cli = cli_type(tmp_path / "home", tmp_path)
+    running = cli.start("demo", str(tmp_path / "night"), "--json")
+    end = time.monotonic() + 60
+    while not (tmp_path / "night" / "passphrase").exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 130, err
+    assert out == ""
+    error = json.loads(err.splitlines()[-1])["error"]
+    assert str(tmp_path / "night") in error["message"]
+    assert "nightcrew shift" in error["hint"]
+    assert (tmp_path / "night" / "shelf" / ".git").is_dir()

@@ -21,7 +21,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["cli.md", "settings.md", "documents.md"])
+@pytest.mark.parametrize("page", ["cli.md", "settings.md", "documents.md", "failures.md"])
 def test_reference_is_what_the_code_says(generator: ModuleType, page: str) -> None:
     written = (DOCS / "reference" / page).read_text()
     assert written.endswith(generator.PAGES[page]()), "run: python docs/generate.py"

@@ -7,7 +7,6 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,22 @@ import pytest
 
 from nightcrew.approvals import ScryptParameters, create_key, fresh_nonce, sign_decision
 from nightcrew.approvals import chain as rules
-from nightcrew.approvals.signer import sign_statement
+from nightcrew.approvals.signer import Signer, sign_statement
 from nightcrew.crew import admission, audit, backlog, inbox, merger, planning, reviewers, setup
-from nightcrew.crew.night import run_shift
+from nightcrew.crew.desk import Desk
+from nightcrew.crew.night import run_shift, run_work
+from nightcrew.crew.outcome import Outcome
 from nightcrew.crew.project import Project, open_project
-from nightcrew.model.canonical import canonical_json
+from nightcrew.crew.settle import settle
+from nightcrew.model.budget import Budget
+from nightcrew.model.canonical import canonical_json, sha256_hex
 from nightcrew.model.entry import entry_hash
-from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError
+from nightcrew.model.errors import ApprovalError, IntegrityError
+from nightcrew.model.handoff import HandoffKind
+from nightcrew.model.manifest import parse
 from nightcrew.model.review import Decision, Review
 from nightcrew.model.ticket import Event, State, Ticket
-from nightcrew.store import ledger, reviews, tickets
+from nightcrew.store import findings, ledger, reviews, sessions, tickets
 from tests.faults import crew_repository as crew
 
 PASSPHRASE = "correct horse battery staple"
@@ -67,9 +72,9 @@ class Night:
 
     def reason(self, ticket_id: str, agent: str = "build") -> str:
         """Why the planner leaves the ticket out; it must, and must not plan it."""
-        manifest = planning.make_plan(self.project, agent).manifest
+        manifest = parse(planning.make_plan(self.project, agent).data, source="the plan")
         assert ticket_id not in [line.ticket for line in manifest.tickets]
-        return next(line.reason for line in manifest.left_out if line.ticket == ticket_id)
+        return next(left["reason"] for left in manifest.left_out if left["ticket"] == ticket_id)
 
     def logged(self, action: str, ticket_id: str) -> bool:
         """Whether the ledger says that ``ticket_id`` was refused."""
@@ -94,6 +99,60 @@ class Night:
         assert self.ticket(ticket_id).state is not State.DONE
         assert self.logged("merge.refuse", ticket_id)
         return str(result["reason"])
+
+    def not_merged_reason(self, ticket_id: str) -> str:
+        """As ``not_merged``, without the refusal being recorded."""
+        with self.project.store.read() as tx:
+            return "; ".join(admission.refusals(self.project, tx, tickets.get(tx, ticket_id)))
+
+    def still_found(self, ticket_id: str) -> bool:
+        """Whether a check that finds again what the ticket was filed for would say so."""
+        with self.project.store.read() as tx:
+            (known,) = findings.list(tx, ticket=ticket_id)
+        desk = Desk(
+            project=self.project,
+            session="S-0001",
+            agent="security",
+            shift="N-0001",
+            ticket=self.ticket(ticket_id),
+            line=None,
+            hard=1,
+            place=self.project.work_dir / "none",
+        )
+        return desk.without_false_positives([known.finding]) == [known.finding]
+
+    def decide_as(self, signer: Signer, ticket_id: str) -> None:
+        """Approve with any key, and let nightcrew's own hand open the ticket as if the signature had been verified."""
+        with self.project.store.begin() as tx:
+            (review,) = reviews.list(tx, ticket=ticket_id)
+            envelope = sign_decision(
+                signer,
+                reviewer="eve",
+                repository=self.project.repository_id,
+                review_id=review.id,
+                subjects=admission.subjects_now(tx, tickets.get(tx, ticket_id), review.handoff, with_change=False),
+                decision=Decision.APPROVE,
+                nonce=(nonce := fresh_nonce()),
+                clock=self.project.clock,
+            )
+            text = envelope.encode().decode()
+            reviews.decide(
+                tx,
+                review.id,
+                decision=Decision.APPROVE,
+                reviewer="eve",
+                comment="",
+                envelope=text,
+                nonce=nonce,
+            )
+            tickets.apply_approved(
+                tx,
+                ticket_id,
+                Event.APPROVE_WORK,
+                actor="eve",
+                review=review.id,
+                envelope_sha256=sha256_hex(text.encode()),
+            )
 
     def integration(self) -> str:
         """The head of the branch that is merged into."""
@@ -181,8 +240,6 @@ def test_gated_row_made_to_look_open(night: Night, change: str) -> None:
     night.sql(f"UPDATE tickets SET {change} WHERE id=?", LEAK)
     assert "not what entry" in night.reason(LEAK)
     assert night.logged("plan.refuse", LEAK)
-    night.shift()
-    assert night.ticket(LEAK).state is State.OPEN
     assert any(LEAK in found for found in night.audited())
 
 
@@ -216,8 +273,10 @@ def test_command_of_an_open_ticket_exchanged(night: Night) -> None:
     night.sql("UPDATE tickets SET command=? WHERE id=?", f"touch {canary} ran.txt", OPEN)
     assert "not what entry" in night.reason(OPEN)
     assert night.logged("plan.refuse", OPEN)
-    night.shift()
+    night.sql("UPDATE tickets SET state='open', severity=NULL WHERE id=?", LEAK)
+    night.shift()  # a whole night does what the planner says, and its other work
     assert night.ticket(OPEN).state is State.OPEN
+    assert night.ticket(LEAK).state is State.OPEN
     assert not canary.exists()
 
 
@@ -225,8 +284,6 @@ def test_command_exchanged_after_it_was_planned(night: Night) -> None:
     """The manifest is honest, the row is not: it is verified again when it is taken up."""
     planned = planning.make_plan(night.project, "build")
     night.sql("UPDATE tickets SET command='touch ran.txt' WHERE id=?", OPEN)
-    from nightcrew.crew.night import run_work
-
     run_work(night.project, "build", manifest=planned.data)
     assert night.ticket(OPEN).state is State.OPEN
 
@@ -253,19 +310,16 @@ def test_ticket_filed_by_hand(night: Night) -> None:
     assert "not in the ledger" in night.reason("T-0900")
 
 
-def test_rejected_ticket_made_open_again_with_its_old_rows(night: Night) -> None:
-    """The row and the entry before the decision are genuine; what came after was cut out."""
-    (before,) = night.sql("SELECT * FROM tickets WHERE id=?", OPEN)
-    with night.project.store.begin() as tx:
-        tickets.apply(tx, OPEN, Event.QUARANTINE, actor="human", reason="dangerous")
-    night.project.pin_ledger()
-    (entry,) = night.sql("SELECT seq FROM ledger WHERE subject=? ORDER BY seq DESC LIMIT 1", f"ticket:{OPEN}")
+def test_decision_cut_out_of_the_ledger(night: Night) -> None:
+    """The row and the entry before the decision are genuine, and the pinned head is too; what lay between is gone."""
+    night.decide("R-0001", Decision.REJECT)
+    (entry,) = night.sql("SELECT max(seq) AS seq FROM ledger WHERE subject=?", f"ticket:{LEAK}")
     backlog.add(night.project, title="Later")
+    night.project.pin_ledger()
     night.sql("DELETE FROM ledger WHERE seq=?", entry["seq"])
-    night.sql("UPDATE tickets SET state='open', note=?, entry=? WHERE id=?", before["note"], before["entry"], OPEN)
+    assert any("is missing" in found for found in night.audited())
     with pytest.raises(IntegrityError):
         run_shift(night.project)
-    assert night.audited()
 
 
 def test_refused_row_is_not_sealed_by_putting_it_aside(night: Night) -> None:
@@ -280,13 +334,212 @@ def test_forged_row_in_quarantine_cannot_be_released(night: Night) -> None:
     night.sql("UPDATE tickets SET state='quarantined', severity=NULL WHERE id=?", LEAK)
     with pytest.raises(IntegrityError):
         backlog.release(night.project, LEAK, "human")
-    assert "not what entry" in (night.reason(LEAK) if night.ticket(LEAK).state is State.OPEN else "not what entry")
+    assert night.ticket(LEAK).state is State.QUARANTINED
 
 
 def test_ticket_exchanged_while_it_waits_for_a_person(night: Night) -> None:
     """What a person signs is what the review was asked for, not what its row was turned into."""
-    review = night.in_review(Event.APPROVE_WORK)
     night.sql("UPDATE tickets SET command='touch ran.txt' WHERE id=?", LEAK)
-    with pytest.raises(NightcrewError):
-        night.decide(review.id)
+    with pytest.raises(IntegrityError, match="not what entry"):
+        night.decide("R-0001")
     assert night.ticket(LEAK).state is State.IN_REVIEW
+
+
+@pytest.mark.parametrize("change", ["reason='harmless'", "ticket='T-0004'", "handoff='H-000001'"])
+def test_review_exchanged_while_it_waits_for_a_person(night: Night, change: str) -> None:
+    night.sql(f"UPDATE reviews SET {change} WHERE id='R-0002'")
+    with pytest.raises(IntegrityError, match="not what was asked for"):
+        night.decide("R-0002")
+    assert night.ticket(CHANGE).state is State.IN_REVIEW
+
+
+def test_handoff_exchanged_while_its_review_waits(night: Night) -> None:
+    (row,) = night.sql("SELECT body FROM handoffs WHERE id='H-000003'")
+    body = row["body"].replace(b"test_double", b"test_dou8le")
+    night.sql("UPDATE handoffs SET body=?, sha256=? WHERE id='H-000003'", body, sha256_hex(body))
+    with pytest.raises(IntegrityError, match="H-000003"):
+        night.decide("R-0002")
+
+
+def test_row_lowered_while_its_ticket_is_worked(night: Night) -> None:
+    """What settles a session starts from the verified row: it does not seal a lowered severity."""
+    night.decide("R-0001")
+    with night.project.store.begin() as tx:
+        tickets.apply(tx, LEAK, Event.START, actor="build")
+        session = sessions.create(
+            tx, shift="N-0001", agent="build", manifest="M-0", budget=Budget(soft=4, hard=6), brain="mechanical",
+            tickets=[LEAK],
+        )  # fmt: skip
+        sessions.start(tx, session)
+    night.sql("UPDATE tickets SET severity=NULL WHERE id=?", LEAK)
+    made = Outcome(kind=HandoffKind.DEFERRAL, done="Nothing.", next="Again.")
+    with night.project.store.begin() as tx:
+        settle(night.project, tx, session, LEAK, made)
+    assert night.ticket(LEAK).state is State.BUILDING
+    assert night.logged("settle.refuse", LEAK)
+    with night.project.store.read() as tx, pytest.raises(IntegrityError):
+        tickets.verify_row(tx, LEAK)
+
+
+def test_false_positive_put_in_by_hand_hides_nothing(night: Night) -> None:
+    """Only what a person rejected is left out of later checks."""
+    night.sql("UPDATE findings SET state='false_positive'")
+    assert night.still_found(LEAK)
+
+
+def test_false_positive_that_a_person_rejected_is_left_out(night: Night) -> None:
+    assert night.still_found(LEAK)
+    night.decide("R-0001", Decision.REJECT)
+    assert not night.still_found(LEAK)
+
+
+# --- Signatures and reviewers
+
+
+def test_envelope_of_another_approved_review_copied(night: Night) -> None:
+    night.decide(night.in_review(Event.APPROVE_TO_SECURITY).id)
+    night.sql(
+        "UPDATE reviews SET state='approved', reviewer='ada', decided=created, "
+        "envelope=(SELECT envelope FROM reviews WHERE id='R-0002') WHERE id='R-0001'"
+    )
+    with night.project.store.begin() as tx:  # nightcrew itself, deceived by everything but the signature
+        proof = tx.connection.exec_driver_sql("SELECT envelope FROM reviews WHERE id='R-0001'").scalar_one()
+        tickets.apply_approved(
+            tx, LEAK, Event.APPROVE_WORK, actor="x", review="R-0001", envelope_sha256=sha256_hex(proof.encode())
+        )
+    assert "it was signed for review R-0002" in night.reason(LEAK)
+    assert night.logged("plan.refuse", LEAK)
+
+
+def test_approval_with_the_tickets_text_changed_afterwards(night: Night) -> None:
+    night.decide("R-0001")
+    with night.project.store.begin() as tx:  # an edit by nightcrew's own hand: the row fits its entry
+        tickets.edit(tx, LEAK, actor="x", changes={"command": "touch ran.txt"})
+    assert "it was signed for something else" in night.reason(LEAK)
+
+
+def test_approval_of_an_earlier_commit(night: Night) -> None:
+    """Neither a moved row nor a new commit on the branch is merged with the signature for the commit before."""
+    night.decide("R-0002")
+    with night.project.store.begin() as tx:
+        tickets.apply(tx, CHANGE, Event.PASS_SECURITY, actor="x")  # as if security had passed it
+    assert "security did not pass commit" in night.not_merged_reason(CHANGE)
+    env = crew.environment(night.project.root.parent)
+    crew.git(night.project.root, "branch", "-f", "nightcrew/T-0001", "main", env=env)
+    other = crew.git(night.project.root, "rev-parse", "main", env=env)
+    with night.project.store.begin() as tx:
+        tickets.edit(tx, CHANGE, actor="x", changes={"head": other})
+    assert "it was signed for something else: commit/head" in night.not_merged(CHANGE)
+
+
+def test_row_of_an_approved_change_moved_to_another_commit(night: Night) -> None:
+    night.decide("R-0002")
+    other = crew.git(night.project.root, "rev-parse", "main", env=crew.environment(night.project.root.parent))
+    night.sql("UPDATE tickets SET head=?, state='ready' WHERE id=?", other, CHANGE)
+    assert "not what entry" in night.not_merged(CHANGE)
+
+
+def test_approval_to_go_on_passed_off_as_one_to_merge(night: Night) -> None:
+    """A signature given at QA's gate does not stand for security's, whatever the review's row says it is for."""
+    night.decide("R-0002")
+    night.sql("UPDATE reviews SET on_approve='approve_change' WHERE id='R-0002'")
+    with night.project.store.begin() as tx:
+        ticket = tickets.apply(tx, CHANGE, Event.PASS_SECURITY, actor="x")
+        with pytest.raises(ApprovalError, match="qa"):
+            admission.change_approval_of(night.project, tx, ticket, Event.APPROVE_CHANGE)
+
+
+@pytest.mark.parametrize("planted", ["0002.json", "eve.json"])
+def test_reviewer_planted_by_hand(night: Night, planted: str) -> None:
+    """More than an agent could: a statement in the trust directory, signed by the key that it enrols."""
+    anchor, repository = night.project.anchor, night.project.repository_id
+    _, eve = create_key("eve's own passphrase", scrypt=FAST)
+    statement = rules.enrolment(
+        repository,
+        anchor.statements(repository)[-1],
+        name="eve",
+        kind=eve.kind,
+        public_key=eve.public_key,
+        time=night.project.clock(),
+        nonce=fresh_nonce(),
+    )
+    file = anchor.directory / repository / "reviewers" / planted
+    file.write_bytes(sign_statement(eve, statement).encode())
+    file.chmod(0o600)
+    night.decide_as(eve, LEAK)
+    reason = night.reason(LEAK)
+    assert "no enrolled reviewer" in reason or "does not belong to the chain" in reason
+    assert night.logged("plan.refuse", LEAK)
+    assert any(found.startswith("reviewers") for found in night.audited())
+
+
+def test_decision_signed_with_a_key_of_nobody(night: Night) -> None:
+    _, eve = create_key("eve's own passphrase", scrypt=FAST)
+    night.decide_as(eve, LEAK)
+    assert "not count" in night.reason(LEAK)
+    assert night.logged("plan.refuse", LEAK)
+
+
+def test_decision_signed_with_nightcrews_own_key(night: Night) -> None:
+    night.decide_as(night.project.service, LEAK)
+    assert "not count" in night.reason(LEAK)
+
+
+def test_verdicts_without_nightcrews_key(night: Night) -> None:
+    with night.project.store.begin() as tx:  # a genuine row in ``ready``, so that only the verdicts are in question
+        tickets.edit(tx, OPEN, actor="x", changes={"base": "b" * 40, "head": night.integration()})
+        for event in (Event.START, Event.SUBMIT, Event.PASS_QA, Event.PASS_SECURITY):
+            tickets.apply(tx, OPEN, event, actor="x")
+    (genuine,) = night.sql("SELECT data FROM ledger WHERE action='verdict.sign' AND subject='verdict:T-0003' LIMIT 1")
+    data = {**json.loads(genuine["data"]), "head": night.integration(), "verdict": "passed"}
+    for desk in ("qa", "security"):
+        night.forge_entry("verdict.sign", f"verdict:{OPEN}", {**data, "desk": desk})
+    reason = night.not_merged(OPEN)
+    assert "qa did not pass" in reason
+    assert "security did not pass" in reason
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"desk": "qa"}, {"desk": "qa", "head": "HEAD", "handoff": "H-999999", "envelope": {}}]
+)
+def test_malformed_verdict_is_a_refusal_and_not_a_crash(night: Night, data: dict[str, Any]) -> None:
+    with night.project.store.begin() as tx:
+        tickets.edit(tx, OPEN, actor="x", changes={"base": "b" * 40, "head": night.integration()})
+        for event in (Event.START, Event.SUBMIT, Event.PASS_QA, Event.PASS_SECURITY):
+            tickets.apply(tx, OPEN, event, actor="x")
+    said = {name: night.integration() if value == "HEAD" else value for name, value in data.items()}
+    night.forge_entry("verdict.sign", f"verdict:{OPEN}", said)
+    assert "qa did not pass" in night.not_merged(OPEN)
+
+
+# --- The whole file
+
+
+def test_database_put_back_to_before_a_rejection(night: Night, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    files = [file for file in night.project.state_dir.glob("nightcrew.db*") if file.is_file()]
+    night.project.close()
+    for file in files:
+        if file.exists():
+            shutil.copy(file, kept)
+    reopened = Night(open_project(night.project.root))
+    try:
+        reopened.decide("R-0001", Decision.REJECT)
+        assert reopened.ticket(LEAK).state is State.REJECTED
+    finally:
+        reopened.project.close()
+    for file in night.project.state_dir.glob("nightcrew.db*"):
+        file.unlink()
+    for file in kept.iterdir():
+        shutil.copy(file, night.project.state_dir)
+    again = Night(open_project(night.project.root))
+    try:
+        assert again.ticket(LEAK).state is State.IN_REVIEW
+        with pytest.raises(IntegrityError, match="put back"):
+            again.project.check_ledger()
+        with pytest.raises(IntegrityError, match="put back"):
+            run_shift(again.project)
+        assert any(found.startswith("anchor") for found in again.audited())
+    finally:
+        again.project.close()

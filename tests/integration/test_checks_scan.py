@@ -122,6 +122,8 @@ class TestBuiltIn:
         (workspace / "loop").symlink_to(".")
         for name in ("bandit", "ruff-s", "detect-secrets"):
             assert scanned(workspace, name).status in ("clean", "findings"), name
+        unread = [finding.path for finding in scanned(workspace, "bandit").findings if finding.rule == "not-scanned"]
+        assert "b.py" in unread
 
     def test_pip_audit_without_network_is_not_checked(self, workspace: Path) -> None:
         (workspace / "requirements.txt").write_text("a==1\n")
@@ -142,7 +144,7 @@ GOOD = {
     ],
 }
 EMPTY = {"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "X"}}, "results": []}]}
-FAILED = {**EMPTY, "runs": [{**EMPTY["runs"][0], "invocations": [{"executionSuccessful": False}]}]}  # type: ignore[index,dict-item]
+FAILED = {**EMPTY, "runs": [{**EMPTY["runs"][0], "invocations": [{"executionSuccessful": False}]}]}  # type: ignore[dict-item]
 
 
 class TestConfigured:
@@ -193,10 +195,10 @@ class TestConfigured:
         for number, status in ((count, "findings"), (count * 2, "not_checked")):
             run_ = {"tool": {"driver": {"name": "X"}}, "results": [one] * number}
             (workspace / "big.sarif").write_text(json.dumps({"version": "2.1.0", "runs": [run_]}))
-            started = time.monotonic()
+            started = time.process_time()
             result = scanned(workspace, "x", ["cp", "big.sarif", "{output}"])
             assert result.status == status
-            assert time.monotonic() - started < 10
+            assert time.process_time() - started < 10
         assert "larger than 64 MiB" in result.reason
 
 

@@ -15,8 +15,8 @@ from nightcrew.model.finding import Category
 from nightcrew.model.severity import Severity
 
 
-def hit(line: int, rule: str = "R", path: str = "a.py", **more: bool) -> Hit:
-    return Hit("tool", rule, Category.LINT, Severity.LOW, "a problem", path, line, **more)
+def hit(line: int, rule: str = "R", path: str = "a.py", *, secret: bool = False) -> Hit:
+    return Hit("tool", rule, Category.LINT, Severity.LOW, "a problem", path, line, secret=secret)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

@@ -28,9 +28,13 @@ def read_report(path: Path, *, limit: int) -> bytes:
         raise ReportError(f"{path.name}: was not written") from None
     except OSError as error:
         raise ReportError(f"{path.name}: cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ReportError(f"{path.name}: is not a regular file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    with os.fdopen(descriptor, "rb") as stream:
         data = stream.read(limit + 1)
     if len(data) > limit:
         raise ReportError(f"{path.name}: larger than {limit // 1024**2} MiB")

@@ -7,7 +7,7 @@ does not fit the standard is an error that names the place.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from nightcrew.checks.errors import ReportError
 from nightcrew.checks.located import Hit
 from nightcrew.checks.reports import read_report
-from nightcrew.checks.sarif_paths import Locator
+from nightcrew.checks.sarif_paths import Locator, Place
 from nightcrew.checks.text import plain_text
 from nightcrew.model.finding import Category
 from nightcrew.model.severity import Severity
@@ -103,23 +103,39 @@ class _RunReader:
         self.locator = Locator(run, root)
 
     def failures(self) -> list[str]:
-        """What the tool itself says went wrong: failed invocations and error notifications (3.20.14, 3.20.21)."""
-        found = []
-        for item in _array(self.run, "invocations", self.where):
-            invocation = _as_object(item, f"{self.where}.invocations")
-            notes = [
-                _message_text(_as_object(note, f"{self.where}.invocations").get("message"), {})
-                for key in ("toolExecutionNotifications", "toolConfigurationNotifications")
-                for note in _array(invocation, key, f"{self.where}.invocations")
-                if isinstance(note, dict) and note.get("level") == "error"
-            ]
-            if invocation.get("executionSuccessful") is False or notes:
-                found.append("; ".join(note for note in notes if note) or "the tool reports that it did not finish")
-        return found
+        """What the tool says if it did not finish (section 3.20.14)."""
+        return [
+            "; ".join(text for text, _ in notes) or "the tool reports that it did not finish"
+            for invocation, notes in self._invocations()
+            if invocation.get("executionSuccessful") is False
+        ]
+
+    def _invocations(self) -> Iterator[tuple[Mapping[str, Any], list[tuple[str, Place]]]]:
+        """Each invocation with the errors that it notes (3.20.20 and 3.20.21)."""
+        for index, item in enumerate(_array(self.run, "invocations", self.where)):
+            where = f"{self.where}.invocations[{index}]"
+            invocation = _as_object(item, where)
+            notes = []
+            for key in ("toolExecutionNotifications", "toolConfigurationNotifications"):
+                for each in _array(invocation, key, where):
+                    note = _as_object(each, f"{where}.{key}")
+                    if note.get("level") == "error":
+                        locations = _array(note, "locations", where)
+                        place = self.locator.place(_as_object(locations[0], where) if locations else {})
+                        notes.append((plain_text(_message_text(note.get("message"), {}) or "no reason given"), place))
+            yield invocation, notes
+
+    def _unscanned(self) -> Iterator[Hit]:
+        """What a tool that finished could not look at, often a file that it cannot parse."""
+        for invocation, notes in self._invocations():
+            if invocation.get("executionSuccessful") is not False:
+                for text, place in notes:
+                    message = f"not scanned: {text}"
+                    yield Hit(self.tool, "not-scanned", self.category, Severity.LOW, message, place.path, code=text)
 
     def hits(self) -> list[Hit]:
-        """The results that count, in their order."""
-        found = []
+        """The results that count, and what could not be scanned."""
+        found = list(self._unscanned())
         for index, item in enumerate(_array(self.run, "results", self.where)):
             where = f"{self.where}.results[{index}]"
             hit = self._hit(_as_object(item, where), where)

@@ -13,19 +13,45 @@ _CREDENTIAL = re.compile(
     r"|-----BEGIN[^-]*PRIVATE KEY-----.*|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"
 )
 _NAMED_VALUE = re.compile(
-    r"(?i)(pass(?:wd|word|phrase)?|pwd|secret|token|api_?key|access_?key|auth\w*|credentials?)"
+    r"(?i)(pass(?:wd|word|phrase)?|pwd|secret|token|api_?key|access_?key|auth|credentials?)"
     r"(\w*[\"']?\]?(?:\s*:\s*[\w.\[\] |]+)?\s*(?:[:=]|=>|==|,)\s*[rbuf]{0,2})([\"'])(?:\\.|(?!\3).)+\3"
+)
+
+# One of these is in everything that the two patterns above match; to look for them first is ten times as fast.
+_HINTS = (
+    *(
+        "akia",
+        "asia",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "github_pat_",
+        "glpat-",
+        "xox",
+        "sk-",
+        "rk-",
+        "sk_",
+        "rk_",
+    ),
+    *("aiza", "npm_", "pypi-", "eyj", "private", "://"),
+    *("pass", "pwd", "secret", "token", "key", "auth", "credential"),
 )
 
 
 def plain_text(value: str, *, limit: int = 4000) -> str:
     """``value`` without terminal escapes, control and text-direction characters, cut to ``limit`` characters."""
-    cleaned = _CONTROL.sub("", _ESCAPE.sub("", value.replace("\r\n", "\n").replace("\r", "\n")))
-    return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    if not value.isprintable():
+        value = _CONTROL.sub("", _ESCAPE.sub("", value.replace("\r\n", "\n").replace("\r", "\n")))
+    return value if len(value) <= limit else value[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def masked(line: str) -> str:
     """``line`` of source code with what looks like a credential blotted out, so that it can be shown."""
+    lower = line.lower()
+    if not any(hint in lower for hint in _HINTS):
+        return line
     return _CREDENTIAL.sub("[masked]", _NAMED_VALUE.sub(r"\1\2\3[masked]\3", line))
 
 

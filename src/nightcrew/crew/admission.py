@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from nightcrew.approvals import verify_approval, verify_verdict
 from nightcrew.crew.project import Project
-from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError
+from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError, NotFoundError
 from nightcrew.model.handoff import Verdict, content_digest
 from nightcrew.model.review import Review
 from nightcrew.model.statement import Subject, subject_of
@@ -17,16 +17,19 @@ from nightcrew.store import handoffs, ledger, reviews, tickets
 from nightcrew.store.store import Tx
 
 VERDICT_ACTION = "verdict.sign"
+_ASKED_BY = {Event.APPROVE_TO_SECURITY: "qa", Event.APPROVE_CHANGE: "security"}
 
 
 def subjects_now(tx: Tx, ticket: Ticket, handoff: str | None, *, with_change: bool) -> tuple[Subject, ...]:
-    """What an approval would have to name, made anew from what is stored now."""
-    document = handoffs.get(tx, handoff) if handoff else None
+    """What an approval would have to name, made anew from what is stored now.
+
+    Raises IntegrityError for a handoff that is not the one that was written.
+    """
     return subject_of(
         ticket_id=ticket.id,
         ticket_digest=ticket.work_digest,
         handoff_id=handoff,
-        handoff_sha256=content_digest(document[1]) if document else None,
+        handoff_sha256=_written_digest(tx, handoff) if handoff else None,
         base_commit=ticket.base if with_change else None,
         head_commit=ticket.head if with_change else None,
     )
@@ -36,10 +39,15 @@ def verdict_subjects(tx: Tx, ticket: Ticket, handoff: str) -> tuple[Subject, ...
     """What a verdict is about: the handoff that says it, and exactly the commits. The ticket may change under it."""
     return subject_of(
         handoff_id=handoff,
-        handoff_sha256=content_digest(handoffs.get(tx, handoff)[1]),
+        handoff_sha256=_written_digest(tx, handoff),
         base_commit=ticket.base,
         head_commit=ticket.head,
     )
+
+
+def _written_digest(tx: Tx, handoff: str) -> str:
+    handoffs.verify(tx, handoff)
+    return content_digest(handoffs.get(tx, handoff)[1])
 
 
 def is_gated(project: Project, ticket: Ticket) -> bool:
@@ -67,6 +75,7 @@ def _first_valid(project: Project, tx: Tx, ticket: Ticket, event: Event | None) 
         if event is not None and review.on_approve is not event:
             continue
         try:
+            _check_asked_by(tx, review)
             _verify(project, tx, ticket, review, envelope)
         except NightcrewError as error:
             refused.append(str(error))
@@ -75,6 +84,16 @@ def _first_valid(project: Project, tx: Tx, ticket: Ticket, event: Event | None) 
     if refused:
         raise ApprovalError("; ".join(refused))
     return None
+
+
+def _check_asked_by(tx: Tx, review: Review) -> None:
+    """What an approval of a change causes follows from the desk whose handoff was signed, not from the review's row."""
+    desk = _ASKED_BY.get(review.on_approve)
+    if desk is None:
+        return
+    sender = handoffs.verify(tx, review.handoff).sender if review.handoff else "nobody"
+    if sender != desk:
+        raise ApprovalError(f"{review.id} was asked for by {sender}, which {review.on_approve} does not answer")
 
 
 def _verify(project: Project, tx: Tx, ticket: Ticket, review: Review, envelope: str) -> None:
@@ -136,18 +155,31 @@ def _unapproved(project: Project, tx: Tx, ticket: Ticket, desk: str, event: Even
 
 
 def passed(project: Project, tx: Tx, ticket: Ticket, desk: str) -> bool:
-    """Whether nightcrew itself signed that ``desk`` passed exactly this ticket's base and head."""
+    """Whether the last verdict on exactly this base and head that nightcrew signed for ``desk`` is that it passed.
+
+    Whatever else lies there under a verdict's name is no verdict.
+    """
+    last = None
     for entry in ledger.entries(tx, subject=f"verdict:{ticket.id}"):
-        data = ledger.data(entry)
-        if entry.action != VERDICT_ACTION or data["desk"] != desk or data["head"] != ticket.head:
+        if entry.action != VERDICT_ACTION:
             continue
-        subjects = verdict_subjects(tx, ticket, data["handoff"])
         try:
-            verdict = verify_verdict(
+            ledger.check(tx, entry)
+            data = ledger.data(entry)
+            if data["desk"] != desk or data["head"] != ticket.head:
+                continue
+            subjects = verdict_subjects(tx, ticket, data["handoff"])
+            last = verify_verdict(
                 data["envelope"], anchor=project.anchor, repository=project.repository_id, desk=desk, subjects=subjects
             )
-        except IntegrityError:
+        except (IntegrityError, NotFoundError):
             continue
-        if verdict.verdict is Verdict.PASSED:
-            return True
-    return False
+    return last is not None and last.verdict is Verdict.PASSED
+
+
+def log_refusal(tx: Tx, ticket_id: str, reason: str, *, actor: str, action: str) -> None:
+    """Say in the ledger that a ticket was refused, once for as long as action and reason are the same."""
+    subject = f"refusal:{ticket_id}"
+    before = ledger.latest_for(tx, subject)
+    if before is None or before.action != action or ledger.data(before).get("reason") != reason:
+        ledger.append(tx, actor=actor, action=action, subject=subject, data={"reason": reason})

@@ -83,6 +83,7 @@ def release(project: Project, ticket_id: str, actor: str) -> Ticket:
     from nightcrew.crew.settle import open_review
 
     with project.store.begin() as tx:
+        tickets.verify_row(tx, ticket_id)
         ticket = tickets.apply(tx, ticket_id, Event.RELEASE, actor=actor, note="released", base=None, head=None)
         if admission.is_gated(project, ticket):
             reason = "released by a person; it is still gated"
@@ -96,6 +97,7 @@ def release(project: Project, ticket_id: str, actor: str) -> Ticket:
 def reprioritise(project: Project, ticket_id: str, priority: Priority) -> Ticket:
     """Give a ticket another priority; raises NotFoundError."""
     with project.store.begin() as tx:
+        tickets.verify_row(tx, ticket_id)
         return tickets.edit(tx, ticket_id, actor="human", changes={"priority": priority})
 
 

@@ -107,7 +107,12 @@ class Desk:
         """``found`` without what a person rejected as a false positive; changed code has another fingerprint."""
         with self.project.store.read() as tx:
             known = findings.known(tx, [finding.fingerprint for finding in found])
-        return [finding for finding in found if known.get(finding.fingerprint) is not FindingState.FALSE_POSITIVE]
+            rejected = {
+                name
+                for name, state in known.items()
+                if state is FindingState.FALSE_POSITIVE and findings.is_rejected(tx, name)
+            }
+        return [finding for finding in found if finding.fingerprint not in rejected]
 
     def used(self) -> int:
         """Turns that the session has been charged."""

@@ -8,11 +8,12 @@ from nightcrew.approvals import fresh_nonce, open_key, sign_decision, verify_app
 from nightcrew.crew import admission
 from nightcrew.crew.project import Project
 from nightcrew.crew.workspace import diff_text
-from nightcrew.model.errors import ConfigurationError, UsageError
+from nightcrew.model.errors import ConfigurationError, IntegrityError, UsageError
 from nightcrew.model.handoff import Handoff
 from nightcrew.model.review import WAITING, Decision, Review, ReviewState
+from nightcrew.model.statement import Subject, subject_digest
 from nightcrew.model.ticket import Event, Ticket, next_state
-from nightcrew.store import findings, handoffs, reviews, tickets
+from nightcrew.store import findings, handoffs, ledger, reviews, tickets
 from nightcrew.store.store import Tx
 
 
@@ -198,10 +199,20 @@ def _next_reviewer(project: Project, current: str | None) -> str | None:
     return order[(order.index(current) + 1) % len(order)] if current in order else order[0]
 
 
-def _subjects(tx: Tx, review: Review) -> Any:
-    ticket = tickets.get(tx, review.ticket)
+def _subjects(tx: Tx, review: Review) -> tuple[Subject, ...]:
+    """What a decision is about, as it lies here now: exactly what the review was asked for. Raises IntegrityError."""
+    ticket = tickets.verify_row(tx, review.ticket)
     with_change = review.on_approve is not Event.APPROVE_WORK
-    return admission.subjects_now(tx, ticket, review.handoff, with_change=with_change)
+    subjects = admission.subjects_now(tx, ticket, review.handoff, with_change=with_change)
+    asked = next((entry for entry in ledger.entries(tx, subject=f"review:{review.id}", limit=1)), None)
+    if asked is None:
+        raise IntegrityError(f"{review.id} is not in the ledger")
+    ledger.check(tx, asked)
+    said = ledger.data(asked)
+    now = {"ticket": review.ticket, "subject_digest": subject_digest(subjects), "reason": review.reason}
+    if differing := [name for name, value in now.items() if said.get(name) != value]:
+        raise IntegrityError(f"{review.id} is not what was asked for: {', '.join(differing)} changed")
+    return subjects
 
 
 def _reviewer_name(project: Project, given: str | None) -> str:

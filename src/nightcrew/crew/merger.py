@@ -3,9 +3,9 @@
 from nightcrew.crew import admission
 from nightcrew.crew.project import Project
 from nightcrew.crew.workspace import MergeStatus, merge
-from nightcrew.model.errors import RepositoryError
+from nightcrew.model.errors import IntegrityError, RepositoryError
 from nightcrew.model.ticket import Event, State
-from nightcrew.store import ledger, shifts, tickets
+from nightcrew.store import shifts, tickets
 from nightcrew.store.store import Tx
 
 
@@ -41,8 +41,20 @@ def try_merge(project: Project, ticket_id: str, shift_id: str) -> dict[str, obje
 
 
 def record_merge(tx: Tx, ticket_id: str, result: dict[str, object]) -> None:
-    """Write down how the merge went: done, sent back for a conflict, or still ready with the reason."""
+    """Write down how the merge went: done, sent back for a conflict, or still ready with the reason.
+
+    A row that is not what the ledger says stays as it is: to move it would be to vouch for it.
+    """
     status, reason = result["status"], str(result["reason"])
+    if status == "not_admitted":
+        admission.log_refusal(tx, ticket_id, reason, actor="merger", action="merge.refuse")
+    try:
+        tickets.verify_row(tx, ticket_id)
+    except IntegrityError as error:
+        said = f"{status}: {error}"
+        if status != "not_admitted":
+            admission.log_refusal(tx, ticket_id, said, actor="merger", action="merge.refuse")
+        return
     if status == "merged":
         tickets.apply(tx, ticket_id, Event.MERGE, actor="merger", reason=reason, note=f"merged: {reason}")
     elif status == MergeStatus.CONFLICT:
@@ -50,9 +62,6 @@ def record_merge(tx: Tx, ticket_id: str, result: dict[str, object]) -> None:
             tx, ticket_id, Event.SEND_BACK, actor="merger", reason=reason, note=reason[:500], base=None, head=None
         )
     elif status == "not_admitted":
-        ledger.append(
-            tx, actor="merger", action="merge.refuse", subject=f"refusal:{ticket_id}", data={"reason": reason}
-        )
         tickets.apply(
             tx, ticket_id, Event.QUARANTINE, actor="merger", reason=reason, note=f"not merged: {reason}"[:500]
         )

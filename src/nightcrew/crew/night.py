@@ -71,7 +71,7 @@ def run_shift(
     if brain not in (None, "mechanical"):
         raise UsageError(f"there is no brain {brain}", hint="Brains: mechanical")
     workable(project.root)
-    project.check_ledger()
+    project.verify_ledger()
     deadline = _deadline(project, until, max_minutes)
     with _lock(project), _engine(project) as (engine, shift_workflow, _):
         with project.store.begin() as tx:
@@ -95,7 +95,7 @@ def run_work(
     if agent not in planning.AGENTS:
         raise UsageError(f"there is no agent {agent}", hint=f"Agents: {', '.join(planning.AGENTS)}")
     workable(project.root)
-    project.check_ledger()
+    project.verify_ledger()
     with _lock(project), _engine(project) as (engine, _, session_workflow):
         unfinished = _unfinished_work(project, engine, agent)
         if unfinished is None:

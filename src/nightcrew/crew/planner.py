@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from nightcrew.model.budget import Budget
 from nightcrew.model.errors import ApprovalError
 from nightcrew.model.manifest import SCHEMA, LeftOut, Line, Manifest
-from nightcrew.model.ordering import Item, cycles, ordered, unblocks, waiting_for
+from nightcrew.model.ordering import Item, cycles, ordered, survey, unblocks
 from nightcrew.model.playbook import Playbook
 from nightcrew.model.ticket import Kind, State, Ticket
 
@@ -34,15 +34,16 @@ def plan(
     """The manifest of ``agent`` for the backlog ``items``; the same backlog, in any order, gives the same manifest.
 
     ``approval(ticket)`` verifies, at this moment, what admits the ticket: the review's id, None if none is needed; it
-    raises ApprovalError if it must not enter. ``exclude`` maps tickets to the reason for which they are not planned now.
+    raises ApprovalError if it must not enter. ``exclude`` maps tickets to the reason why they are not planned now.
     ``medians`` are turns that past sessions took, by agent and kind. Tickets are looked up with ``details`` only when
     they would enter.
     """
     by_id = {item.id: item for item in items}
     wanted = DESK_STATE.get(agent, State.OPEN)
-    back = waiting_for(by_id)
-    knots = cycles(by_id, back)
-    left = dict(_left_at_once(agent, by_id, wanted, knots, exclude or {}))
+    found = survey(by_id)
+    knots = cycles(by_id, found)
+    left = dict(_left_at_once(agent, by_id, wanted, knots, found.blocked, exclude or {}))
+    back = found.back
     gate = playbook.gates.severity
 
     def first(item: Item) -> bool:
@@ -88,30 +89,22 @@ def _left_at_once(
     by_id: Mapping[str, Item],
     wanted: State,
     knots: Sequence[tuple[str, ...]],
+    blocked: Mapping[str, str],
     exclude: Mapping[str, str],
 ) -> Iterator[tuple[str, str]]:
     """Tickets that cannot be planned whatever the budget, with the reason."""
     in_cycle = {name: " -> ".join((*knot, knot[0])) for knot in knots for name in knot}
+    build = agent == "build"
     for name, item in by_id.items():
         if item.state is not wanted:
-            if agent == "build" and item.state in _NOT_OPEN:
+            if build and item.state in _NOT_OPEN:
                 yield name, _NOT_OPEN[item.state]
         elif name in in_cycle:
             yield name, f"in a dependency cycle: {in_cycle[name]}"
         elif name in exclude:
             yield name, exclude[name]
-        elif item.depends_on and (reason := _waits(item, by_id)):
-            yield name, reason
-
-
-def _waits(item: Item, by_id: Mapping[str, Item]) -> str | None:
-    for name in item.depends_on:
-        dependency = by_id.get(name)
-        if dependency is None:
-            return f"depends on {name}, which does not exist"
-        if dependency.state is not State.DONE:
-            return f"waits for {name} ({dependency.state.value})"
-    return None
+        elif name in blocked:
+            yield name, blocked[name]
 
 
 def _full(lines: Sequence[Line], allotted: int, max_tickets: int, budget: Budget) -> str:

@@ -12,7 +12,7 @@ from nightcrew.model.errors import ApprovalError, IntegrityError, UsageError
 from nightcrew.model.manifest import Manifest, manifest_id, render
 from nightcrew.model.ordering import Item
 from nightcrew.model.ticket import State, Ticket
-from nightcrew.store import ledger, manifests, sessions, tickets, turns
+from nightcrew.store import manifests, sessions, tickets, turns
 from nightcrew.store.store import Tx
 
 AGENTS = ("build", "qa", "security")
@@ -74,7 +74,7 @@ def plan_in(project: Project, tx: Tx, agent: str, *, shift: str | None = None) -
     )
     data = render(manifest)
     for ticket_id, reason in sorted(refused.items()):
-        _log_refusal(tx, ticket_id, reason)
+        admission.log_refusal(tx, ticket_id, reason, actor="planner", action="plan.refuse")
     return Planned(manifest, manifests.put(tx, agent, data), data)
 
 
@@ -101,15 +101,6 @@ def _worked(project: Project, tx: Tx, agent: str, shift: str | None) -> Mapping[
     limit = project.settings.limits.attempts_per_shift
     many = {ticket: f"worked {count} times in this shift" for ticket, count in worked.items() if count >= limit}
     return {**many, **excluded}
-
-
-def _log_refusal(tx: Tx, ticket_id: str, reason: str) -> None:
-    """Say it in the ledger, once for as long as the reason is the same."""
-    before = ledger.latest_for(tx, f"refusal:{ticket_id}")
-    if before is None or ledger.data(before).get("reason") != reason:
-        ledger.append(
-            tx, actor="planner", action="plan.refuse", subject=f"refusal:{ticket_id}", data={"reason": reason}
-        )
 
 
 __all__ = ["AGENTS", "NO_TURNS", "Planned", "State", "budget_of", "make_plan", "manifest_id", "plan_in", "publish"]

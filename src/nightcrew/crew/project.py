@@ -12,7 +12,7 @@ from nightcrew.approvals import ServiceSigner, TrustAnchor, service_signer
 from nightcrew.approvals.service import sealing_key
 from nightcrew.crew.workspace import Git, RepositoryState, inspect
 from nightcrew.model.clock import Clock, system_clock
-from nightcrew.model.errors import ConfigurationError, DocumentError, RepositoryError
+from nightcrew.model.errors import ConfigurationError, DocumentError, IntegrityError, RepositoryError
 from nightcrew.model.playbook import Playbook, playbook_digest
 from nightcrew.model.playbook import parse as parse_playbook
 from nightcrew.model.settings import Settings
@@ -79,6 +79,15 @@ class Project:
         """Raises IntegrityError if the ledger is older than, or differs from, what was last seen of it."""
         with self.store.read() as tx:
             self.anchor.ledger(self.repository_id).check(lambda seq: _hash_of(tx, max(seq, 1)))
+
+    def verify_ledger(self) -> None:
+        """As ``check_ledger``, and every entry is in its place in the chain, under nightcrew's seal."""
+        self.check_ledger()
+        with self.store.read() as tx:
+            _, broken = ledger.verify(tx)
+        if broken:
+            seq, problem = broken[0]
+            raise IntegrityError(f"entry {seq} of the ledger: {problem}", hint="See all of it: nightcrew audit verify")
 
     def pin_ledger(self) -> None:
         """Remember the ledger's head outside the reach of agents."""

@@ -8,6 +8,7 @@ from nightcrew.crew import admission
 from nightcrew.crew.outcome import Outcome
 from nightcrew.crew.project import Project
 from nightcrew.model.budget import Spent
+from nightcrew.model.errors import IntegrityError
 from nightcrew.model.handoff import HUMAN, Handoff, HandoffKind, Verdict
 from nightcrew.model.review import Review
 from nightcrew.model.routing import Route, route
@@ -23,10 +24,15 @@ def settle(project: Project, tx: Tx, session_id: str, ticket_id: str, outcome: O
     """File the outcome of a session's work on a ticket; gives the handoff's id.
 
     The handoff, its route, the ticket's new state, the verdict and the review are one transaction: after a kill all of
-    it is there, once, or none of it.
+    it is there, once, or none of it. A ticket whose row is not what the ledger says is not moved: the handoff goes to a
+    human, and the ledger says why.
     """
     session = sessions.get(tx, session_id)
     ticket = tickets.get(tx, ticket_id)
+    try:
+        tickets.verify_row(tx, ticket_id)
+    except IntegrityError as error:
+        return _set_aside(tx, session, ticket_id, _draft(tx, session, ticket, outcome), str(error))
     draft = _draft(tx, session, ticket, outcome)
     way = _way(project, draft, ticket, outcome)
     handoff = draft.model_copy(update={"to": way.desk, "severity": way.severity or draft.severity})
@@ -40,6 +46,15 @@ def settle(project: Project, tx: Tx, session_id: str, ticket_id: str, outcome: O
         open_review(project, tx, ticket, handoff, way)
     handoffs.mark_routed(tx, handoff.id)
     sessions.set_ticket_outcome(tx, session_id, ticket.id, outcome=_word(handoff, way), handoff=handoff.id)
+    return handoff.id
+
+
+def _set_aside(tx: Tx, session: Session, ticket_id: str, draft: Handoff, reason: str) -> str:
+    handoff = draft.model_copy(update={"to": HUMAN})
+    handoffs.put(tx, handoff)
+    handoffs.mark_routed(tx, handoff.id)
+    admission.log_refusal(tx, ticket_id, reason, actor="router", action="settle.refuse")
+    sessions.set_ticket_outcome(tx, session.id, ticket_id, outcome="failed", handoff=handoff.id)
     return handoff.id
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nightcrew.crew import baseline, inbox, merger, planning
+from nightcrew.crew import admission, baseline, inbox, merger, planning
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs
 from nightcrew.crew.report import build_report
+from nightcrew.model.errors import IntegrityError
 from nightcrew.model.manifest import parse
 from nightcrew.model.ticket import Event, State
 from nightcrew.store import manifests, sessions, shifts, tickets
@@ -115,11 +116,21 @@ def _fail(tx: Tx, session_id: str, error: str) -> None:
     for row in sessions.get(tx, session_id).tickets:
         if row.outcome is not None:
             continue
-        if tickets.get(tx, row.ticket).state is State.BUILDING:
-            reason = f"session {session_id} broke: {error}"
+        reason = f"session {session_id} broke: {error}"
+        if tickets.get(tx, row.ticket).state is State.BUILDING and _is_genuine(tx, row.ticket, reason):
             tickets.apply(tx, row.ticket, Event.QUARANTINE, actor="shift", reason=reason, note=reason[:500])
         sessions.set_ticket_outcome(tx, session_id, row.ticket, outcome="failed")
     sessions.end(tx, session_id, outcome="failed", note=error[:500])
+
+
+def _is_genuine(tx: Tx, ticket: str, reason: str) -> bool:
+    """Whether the row is what the ledger says; one that is not stays as it is: to move it would be to vouch for it."""
+    try:
+        tickets.verify_row(tx, ticket)
+    except IntegrityError as damage:
+        admission.log_refusal(tx, ticket, f"{reason}; {damage}", actor="shift", action="settle.refuse")
+        return False
+    return True
 
 
 def _end(project: Project, tx: Tx, shift_id: str, outcome: str) -> None:

@@ -18,7 +18,7 @@ SCHEMA: Literal["nightcrew/manifest/v1"] = "nightcrew/manifest/v1"
 
 
 class Line(Document):
-    """One ticket of a manifest. ``turns`` is its allotment, ``unblocks`` how many tickets wait for it (transitively)."""
+    """One ticket of a manifest. ``turns`` is its allotment, ``unblocks`` how many tickets wait for it in the end."""
 
     ticket: str = Field(pattern=TICKET_ID)
     title: str
@@ -40,7 +40,7 @@ class LeftOut(TypedDict):
 
 
 class Manifest(Document):
-    """What one session of ``agent`` will work, in order; no time and no random id, so the same backlog gives the same bytes."""
+    """What one session of ``agent`` will work, in order; no time, no random id: the same backlog, the same bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 

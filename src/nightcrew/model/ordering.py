@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from nightcrew.model.severity import Severity
-from nightcrew.model.ticket import ENDED, Kind, Priority, State
+from nightcrew.model.ticket import Kind, Priority, State
 
-UNBLOCKS_CAP = 64
-"""Counting stops here: 64 stands for 64 or more, so that the count costs a bounded walk and not the whole graph."""
+UNBLOCKS_CAP = 32
+"""Counting stops here: 32 stands for 32 or more, so that the count costs a bounded walk and not the whole graph."""
 
 
 class Item(NamedTuple):
@@ -23,39 +23,59 @@ class Item(NamedTuple):
     breaks_build: bool
 
 
-def cycles(items: Mapping[str, Item], back: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
-    """The dependency cycles, each as the path through it from its smallest id; sorted. ``back`` is ``waiting_for(items)``.
+class Survey(NamedTuple):
+    """What one pass over a backlog finds out.
 
-    Of a knot of several cycles one is named. Done and rejected tickets are in none. What is in a cycle, or waits for
-    one, is what is left when everything that waits for nothing is taken away again and again (Kahn 1962, CACM 5:558):
-    one pass over the edges.
+    ``blocked``: for each live ticket that waits for something, the reason. ``back``: for each live ticket, the live
+    ones that depend on it directly. ``stuck``: tickets in a cycle, or that wait for one.
     """
-    stuck = _stuck(items, back)
-    named: list[tuple[str, ...]] = []
-    live = {name: tuple(d for d in items[name].depends_on if d in stuck) for name in stuck}
-    while stuck:
-        path = _cycle_through(min(stuck, key=_number), live)
-        named.append(path)
-        # All that waits for this cycle is explained by it; what is left has a cycle of its own.
-        stuck -= _reach(path[0], back, stuck)
-        live = {name: tuple(d for d in live[name] if d in stuck) for name in stuck}
-    return tuple(sorted(named, key=lambda path: _number(path[0])))
+
+    blocked: dict[str, str]
+    back: dict[str, list[str]]
+    stuck: set[str]
 
 
-def _stuck(items: Mapping[str, Item], back: Mapping[str, Sequence[str]]) -> set[str]:
+def survey(by_id: Mapping[str, Item]) -> Survey:
+    """Look at every edge once. Done and rejected tickets are not live. Linear in tickets and dependencies."""
+    done, rejected = State.DONE, State.REJECTED  # Compared by identity: hashing an enum is a Python call.
+    blocked: dict[str, str] = {}
+    back: dict[str, list[str]] = {}
     waits: dict[str, int] = {}
-    free = []
-    for name, item in items.items():
-        if item.state in ENDED:
+    reasons: dict[str, str] = {}
+    for name, item in by_id.items():
+        state, dependencies = item.state, item.depends_on
+        if not dependencies or state is done or state is rejected:
             continue
-        number = 0
-        for dependency in item.depends_on:
-            if dependency in items and items[dependency].state not in ENDED:
-                number += 1
-        if number:
-            waits[name] = number
-        else:
-            free.append(name)
+        live = 0
+        for dependency in dependencies:
+            other = by_id.get(dependency)
+            if other is not None:
+                if other.state is done:
+                    continue
+                if other.state is not rejected:
+                    live += 1
+                    if dependency in back:
+                        back[dependency].append(name)
+                    else:
+                        back[dependency] = [name]
+            if name not in blocked:
+                if dependency not in reasons:
+                    reasons[dependency] = _why(dependency, other)
+                blocked[name] = reasons[dependency]
+        if live:
+            waits[name] = live
+    return Survey(blocked, back, _stuck(waits, back))
+
+
+def _why(dependency: str, other: Item | None) -> str:
+    if other is None:
+        return f"depends on {dependency}, which does not exist"
+    return f"waits for {dependency} ({other.state.value})"
+
+
+def _stuck(waits: dict[str, int], back: Mapping[str, Sequence[str]]) -> set[str]:
+    """What is left when everything that waits for nothing is taken away again and again (Kahn 1962, CACM 5:558)."""
+    free = [name for name in back if name not in waits]
     while free:
         for waiting in back.get(free.pop(), ()):
             left = waits[waiting] - 1
@@ -65,6 +85,22 @@ def _stuck(items: Mapping[str, Item], back: Mapping[str, Sequence[str]]) -> set[
                 del waits[waiting]
                 free.append(waiting)
     return set(waits)
+
+
+def cycles(by_id: Mapping[str, Item], found: Survey) -> tuple[tuple[str, ...], ...]:
+    """The dependency cycles, each as the path through it from its smallest id; sorted.
+
+    Of a knot of several cycles one is named.
+    """
+    stuck = set(found.stuck)
+    named: list[tuple[str, ...]] = []
+    while stuck:
+        live = {name: tuple(d for d in by_id[name].depends_on if d in stuck) for name in stuck}
+        path = _cycle_through(min(stuck, key=_number), live)
+        named.append(path)
+        # All that waits for this cycle is explained by it; what is left has a cycle of its own.
+        stuck -= _reach(path[0], found.back, stuck)
+    return tuple(sorted(named, key=lambda path: _number(path[0])))
 
 
 def _cycle_through(start: str, live: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -94,30 +130,20 @@ def _reach(start: str, edges: Mapping[str, Iterable[str]], among: set[str]) -> s
     return seen
 
 
-def waiting_for(items: Mapping[str, Item]) -> dict[str, list[str]]:
-    """For each ticket, the live ones that depend on it directly."""
-    back: dict[str, list[str]] = {}
-    for name, item in items.items():
-        if item.depends_on and item.state not in ENDED:
-            for dependency in item.depends_on:
-                back.setdefault(dependency, []).append(name)
-    return back
-
-
 def unblocks(ticket: str, back: Mapping[str, Sequence[str]]) -> int:
     """How many live tickets wait for ``ticket``, directly or through others; UNBLOCKS_CAP for that many or more."""
-    direct = back.get(ticket)
-    if direct is None:
+    if ticket not in back:
         return 0
     seen = {ticket}
     queue = [ticket]
     for name in queue:
-        for found in back.get(name, ()):
-            if found not in seen:
-                seen.add(found)
-                queue.append(found)
-        if len(seen) > UNBLOCKS_CAP:
-            return UNBLOCKS_CAP
+        if name in back:
+            for found in back[name]:
+                if found not in seen:
+                    seen.add(found)
+                    queue.append(found)
+            if len(seen) > UNBLOCKS_CAP:
+                return UNBLOCKS_CAP
     return len(seen) - 1
 
 
@@ -133,6 +159,11 @@ def ordered(ready: Iterable[Item], first: Callable[[Item], bool], back: Mapping[
         yield from sorted(
             classes[key], key=lambda item: (-unblocks(item.id, back), item.created, len(item.id), item.id)
         )
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """``names`` by their numbers: T-9999 before T-10000."""
+    return sorted(sorted(names), key=len)
 
 
 def _number(name: str) -> tuple[int, str]:

@@ -82,6 +82,18 @@ def known(tx: Tx, fingerprints: Iterable[str]) -> dict[str, FindingState]:
     return found
 
 
+def is_rejected(tx: Tx, fingerprint: str) -> bool:
+    """Whether the sealed ledger says that the finding became a false positive; its row alone proves nothing."""
+    said = [entry for entry in ledger.entries(tx, subject=f"finding:{fingerprint}") if entry.action == "finding.state"]
+    if not said:
+        return False
+    try:
+        ledger.check(tx, said[-1])
+    except IntegrityError:
+        return False
+    return bool(ledger.data(said[-1]).get("to") == FindingState.FALSE_POSITIVE.value)
+
+
 def set_state(tx: Tx, fingerprint: str, state: FindingState | str, *, actor: str, reason: str = "") -> None:
     """Say what became of a finding; raises NotFoundError."""
     state = FindingState(state)

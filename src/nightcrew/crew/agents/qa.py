@@ -56,6 +56,8 @@ def _tests(desk: Desk, base: Checkout, head: Checkout) -> tuple[Check, Compariso
     before, after = runs
     if after.outcome == "not_run" or (after.outcome in ("no_tests", "broken", "timeout") and before.outcome != "ran"):
         return Check(name="tests", status="not_checked", detail=f"head: {after.words()}; base: {before.words()}"), None
+    if after.exit_only and before.counts["failed"] and after.counts["failed"]:
+        return Check(name="tests", status="not_checked", detail="the test command fails on base too"), None
     suspects = to_rerun(before, after)
     again = _run(desk, head, suspects) if suspects else None
     compared = compare(before, after, again)

@@ -66,7 +66,7 @@ def scan_all(desk: Desk, at: Checkout) -> Iterator[tuple[str, ScanResult]]:
     """Every configured scanner on one checkout, with its result."""
     settings = desk.project.settings
     commands = [(scanner.name, scanner.command) for scanner in settings.scanner]
-    for name, scanner in configured(settings.checks.scanners, commands).items():
+    for name, scanner in configured(settings.checks.scanners, commands, network=settings.checks.network).items():
         timeout = 60 * settings.limits.scanner_minutes
         look = partial(scan, name, scanner, at.path, run=at.run, temp=at.temp, timeout=timeout)
         yield (

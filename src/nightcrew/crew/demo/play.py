@@ -2,9 +2,10 @@
 
 import os
 import secrets
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,19 @@ from nightcrew.crew.demo import repository
 from nightcrew.crew.night import OnProgress
 from nightcrew.crew.project import Project, open_project
 from nightcrew.crew.report import Report
-from nightcrew.model.errors import UsageError
+from nightcrew.model.errors import NightcrewError, UsageError
 from nightcrew.model.review import Decision, Review
 from nightcrew.model.ticket import Kind, Priority, Ticket
 
 REVIEWER = "demo-reviewer"
 Say = Callable[[str], None]
+
+
+class DemoStopped(NightcrewError):
+    """The demo was stopped before its end."""
+
+    code = "NC-INTERRUPTED"
+    exit_status = 130
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ def play(folder: Path | None, say: Say, on_progress: OnProgress | None = None) -
     """Build the repository in ``folder`` (a new temporary one by default) and run two shifts; nothing is deleted.
 
     The demo's trust anchor and workspaces lie in ``folder`` too: the user's own configuration is never touched. Raises
-    UsageError if ``folder`` is not empty.
+    UsageError if ``folder`` is not empty, DemoStopped after a Ctrl-C.
     """
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder", hint="Name a new one, or none.")
@@ -50,14 +58,14 @@ def play(folder: Path | None, say: Say, on_progress: OnProgress | None = None) -
     }
     root = base / "shelf"
     with _variables(environment):
-        say(f"A small stock library, with history, in {root}")
-        repository.make(root)
-        setup.initialise(root)
-        project = open_project(root)
         try:
-            return _play(project, base, environment, say, on_progress)
-        finally:
-            project.close()
+            say(f"A small stock library, with history, in {root}")
+            repository.make(root)
+            setup.initialise(root)
+            with closing(open_project(root)) as project:
+                return _play(project, base, environment, say, on_progress)
+        except KeyboardInterrupt:
+            raise _stopped(root, environment) from None
 
 
 def _play(project: Project, base: Path, environment: dict[str, str], say: Say, on_progress: OnProgress | None) -> Demo:
@@ -65,12 +73,12 @@ def _play(project: Project, base: Path, environment: dict[str, str], say: Say, o
     passphrase = _enrol(project, base / "passphrase")
     say(f"Six tickets are filed, and {REVIEWER} is enrolled as the one who may approve.\n")
     say("The first night: the crew works alone.")
-    first = night.run_shift(project, on_progress=on_progress)
+    first = _night(project, on_progress)
     _tell(first, say)
     say("In the morning the reviewer looks at the inbox and decides, each time by a signature:")
     decisions = tuple(_decide(project, review, passphrase, say) for review in inbox.pending(project))
     say("\nThe second night: what was approved goes on, and only that.")
-    second = night.run_shift(project, on_progress=on_progress)
+    second = _night(project, on_progress)
     _tell(second, say)
     return Demo(
         repository=project.root,
@@ -79,6 +87,22 @@ def _play(project: Project, base: Path, environment: dict[str, str], say: Say, o
         decisions=decisions,
         tickets=tuple(backlog.list_tickets(project)),
         audit=audit.verify(project),
+    )
+
+
+def _night(project: Project, on_progress: OnProgress | None) -> Report:
+    """One shift; a Ctrl-C, which ends a shift in good order, ends the demo too."""
+    report = night.run_shift(project, on_progress=on_progress)
+    if report.outcome == "stopped":
+        raise KeyboardInterrupt
+    return report
+
+
+def _stopped(root: Path, environment: dict[str, str]) -> DemoStopped:
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
+    return DemoStopped(
+        f"the demo was stopped; what it made is kept in {root.parent}",
+        hint=f"Go on by hand with: cd {shlex.quote(str(root))} && export {variables} && nightcrew shift",
     )
 
 

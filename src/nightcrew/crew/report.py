@@ -92,9 +92,12 @@ class Report(Document):
 def latest(project: Project, shift: str | None = None) -> Report:
     """The report of a shift, by default the latest; while it runs, what is known so far. Raises NotFoundError."""
     with project.store.read() as tx:
-        found = shifts.get(tx, shift) if shift else shifts.latest(tx)
-        if found is None:
+        newest = shifts.latest(tx)
+        if newest is None:
             raise NotFoundError("no shift has run yet", hint="Run: nightcrew shift")
+        found = shifts.get(tx, shift) if shift else newest
+        if found.report is not None and found.id != newest.id:
+            return Report.read(found.report, source=f"the report of {found.id}")  # As it was in that morning.
         return build_report(project, tx, found.id)
 
 
@@ -136,7 +139,7 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
             for review in reviews.list(tx, states=WAITING)
         ),
         deferred=tuple(
-            Note(ticket=row.ticket, reason=by_id[row.ticket].note)
+            Note(ticket=row.ticket, reason=by_id[row.ticket].note or "not started before the shift stopped")
             for session in ran
             for row in session.tickets
             if row.outcome in ("deferred", "sent_back", "not_started")

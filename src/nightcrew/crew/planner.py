@@ -38,12 +38,10 @@ def plan(
     ``medians`` are turns that past sessions took, by agent and kind. Tickets are looked up with ``details`` only when
     they would enter.
     """
-    by_id = {item.id: item for item in items}
     wanted = DESK_STATE.get(agent, State.OPEN)
-    found = survey(by_id)
-    knots = cycles(by_id, found)
-    left = dict(_left_at_once(agent, by_id, wanted, knots, found.blocked, exclude or {}))
-    back = found.back
+    found = survey(items)
+    knots = cycles(found)
+    left = dict(_left_at_once(agent, items, wanted, knots, found.blocked, exclude or {}))
     gate = playbook.gates.severity
 
     def first(item: Item) -> bool:
@@ -53,7 +51,7 @@ def plan(
     lines: list[Line] = []
     allotted = 0
     full = ""
-    for item in ordered(ready, first, back):
+    for item in ordered(ready, first, found):
         full = full or _full(lines, allotted, max_tickets, budget)
         if full:
             left[item.id] = full
@@ -69,7 +67,7 @@ def plan(
             left[item.id] = f"not admitted: {error}"
             continue
         allotted += turns
-        lines.append(_line(ticket, turns, unblocks(item.id, back), review))
+        lines.append(_line(ticket, turns, unblocks(item.id, found), review))
     # Built without validation, which would take longer than the plan; it is validated when it is read.
     return Manifest.model_construct(
         schema_=SCHEMA,
@@ -86,7 +84,7 @@ def plan(
 
 def _left_at_once(
     agent: str,
-    by_id: Mapping[str, Item],
+    items: Sequence[Item],
     wanted: State,
     knots: Sequence[tuple[str, ...]],
     blocked: Mapping[str, str],
@@ -95,7 +93,8 @@ def _left_at_once(
     """Tickets that cannot be planned whatever the budget, with the reason."""
     in_cycle = {name: " -> ".join((*knot, knot[0])) for knot in knots for name in knot}
     build = agent == "build"
-    for name, item in by_id.items():
+    for item in items:
+        name = item.id
         if item.state is not wanted:
             if build and item.state in _NOT_OPEN:
                 yield name, _NOT_OPEN[item.state]

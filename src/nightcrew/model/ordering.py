@@ -24,70 +24,79 @@ class Item(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What one pass over a backlog finds out.
+    """What one pass over a backlog finds out. Inside, a ticket is its position in ``items``.
 
-    ``blocked``: for each live ticket that waits for something, the reason. ``back``: for each live ticket, the live
-    ones that depend on it directly. ``stuck``: tickets in a cycle, or that wait for one.
+    ``blocked``: for each live ticket that waits for something, the reason. ``back``: for each position, those of the
+    live tickets that depend on it directly. ``stuck``: positions of tickets in a cycle, or that wait for one.
     """
 
+    items: Sequence[Item]
+    places: dict[str, int]
     blocked: dict[str, str]
-    back: dict[str, list[str]]
-    stuck: set[str]
+    back: list[list[int] | None]
+    stuck: set[int]
 
 
-def survey(by_id: Mapping[str, Item]) -> Survey:
+_LIVE, _DONE, _REJECTED = 0, 1, 2
+
+
+def survey(items: Sequence[Item]) -> Survey:
     """Look at every edge once. Done and rejected tickets are not live. Linear in tickets and dependencies."""
+    index = {item.id: position for position, item in enumerate(items)}
     done, rejected = State.DONE, State.REJECTED  # Compared by identity: hashing an enum is a Python call.
+    status = bytearray(
+        _DONE if item.state is done else _REJECTED if item.state is rejected else _LIVE for item in items
+    )
+    back: list[list[int] | None] = [None] * len(items)
+    waits = [0] * len(items)
     blocked: dict[str, str] = {}
-    back: dict[str, list[str]] = {}
-    waits: dict[str, int] = {}
     reasons: dict[str, str] = {}
-    for name, item in by_id.items():
-        state, dependencies = item.state, item.depends_on
-        if not dependencies or state is done or state is rejected:
+    find = index.get
+    for position, item in enumerate(items):
+        dependencies = item.depends_on
+        if not dependencies or status[position] != _LIVE:
             continue
-        live = 0
+        unmet = None
         for dependency in dependencies:
-            other = by_id.get(dependency)
-            if other is not None:
-                if other.state is done:
+            other = find(dependency, -1)
+            if other >= 0:
+                if status[other] == _DONE:
                     continue
-                if other.state is not rejected:
-                    live += 1
-                    if dependency in back:
-                        back[dependency].append(name)
+                if status[other] == _LIVE:
+                    waits[position] += 1
+                    waiting = back[other]
+                    if waiting is None:
+                        back[other] = [position]
                     else:
-                        back[dependency] = [name]
-            if name not in blocked:
-                if dependency not in reasons:
-                    reasons[dependency] = _why(dependency, other)
-                blocked[name] = reasons[dependency]
-        if live:
-            waits[name] = live
-    return Survey(blocked, back, _stuck(waits, back))
+                        waiting.append(position)
+            if unmet is None:
+                unmet = dependency
+        if unmet is not None:
+            reason = reasons.get(unmet)
+            if reason is None:
+                reason = reasons[unmet] = _why(unmet, items, find(unmet, -1))
+            blocked[item.id] = reason
+    return Survey(items, index, blocked, back, _stuck(waits, back))
 
 
-def _why(dependency: str, other: Item | None) -> str:
-    if other is None:
+def _why(dependency: str, items: Sequence[Item], position: int) -> str:
+    if position < 0:
         return f"depends on {dependency}, which does not exist"
-    return f"waits for {dependency} ({other.state.value})"
+    return f"waits for {dependency} ({items[position].state.value})"
 
 
-def _stuck(waits: dict[str, int], back: Mapping[str, Sequence[str]]) -> set[str]:
+def _stuck(waits: list[int], back: Sequence[Sequence[int] | None]) -> set[int]:
     """What is left when everything that waits for nothing is taken away again and again (Kahn 1962, CACM 5:558)."""
-    free = [name for name in back if name not in waits]
+    free = [position for position, waiting in enumerate(back) if waiting is not None and waits[position] == 0]
     while free:
-        for waiting in back.get(free.pop(), ()):
-            left = waits[waiting] - 1
-            if left:
-                waits[waiting] = left
-            else:
-                del waits[waiting]
+        for waiting in back[free.pop()] or ():
+            waits[waiting] -= 1
+            if waits[waiting] == 0:
                 free.append(waiting)
-    return set(waits)
+    return {position for position, left in enumerate(waits) if left}
 
 
-def cycles(by_id: Mapping[str, Item], found: Survey) -> tuple[tuple[str, ...], ...]:
+def cycles(found: Survey) -> tuple[tuple[str, ...], ...]:
     """The dependency cycles, each as the path through it from its smallest id; sorted.
 
     Of a knot of several cycles one is named.
@@ -95,11 +104,12 @@ def cycles(by_id: Mapping[str, Item], found: Survey) -> tuple[tuple[str, ...], .
     stuck = set(found.stuck)
     named: list[tuple[str, ...]] = []
     while stuck:
-        live = {name: tuple(d for d in by_id[name].depends_on if d in stuck) for name in stuck}
-        path = _cycle_through(min(stuck, key=_number), live)
+        names = {found.items[position].id for position in stuck}
+        live = {name: tuple(d for d in found.items[found.places[name]].depends_on if d in names) for name in names}
+        path = _cycle_through(min(names, key=_number), live)
         named.append(path)
         # All that waits for this cycle is explained by it; what is left has a cycle of its own.
-        stuck -= _reach(path[0], found.back, stuck)
+        stuck -= _reach(found.places[path[0]], found.back, stuck)
     return tuple(sorted(named, key=lambda path: _number(path[0])))
 
 
@@ -120,34 +130,35 @@ def _rotated(path: Sequence[str]) -> tuple[str, ...]:
     return (*path[first:], *path[:first])
 
 
-def _reach(start: str, edges: Mapping[str, Iterable[str]], among: set[str]) -> set[str]:
+def _reach(start: int, back: Sequence[Sequence[int] | None], among: set[int]) -> set[int]:
     seen, queue = {start}, [start]
     while queue:
-        for found in edges.get(queue.pop(), ()):
-            if found in among and found not in seen:
-                seen.add(found)
-                queue.append(found)
+        for waiting in back[queue.pop()] or ():
+            if waiting in among and waiting not in seen:
+                seen.add(waiting)
+                queue.append(waiting)
     return seen
 
 
-def unblocks(ticket: str, back: Mapping[str, Sequence[str]]) -> int:
+def unblocks(ticket: str, found: Survey) -> int:
     """How many live tickets wait for ``ticket``, directly or through others; UNBLOCKS_CAP for that many or more."""
-    if ticket not in back:
+    back = found.back
+    start = found.places[ticket]
+    if back[start] is None:
         return 0
-    seen = {ticket}
-    queue = [ticket]
-    for name in queue:
-        if name in back:
-            for found in back[name]:
-                if found not in seen:
-                    seen.add(found)
-                    queue.append(found)
-            if len(seen) > UNBLOCKS_CAP:
-                return UNBLOCKS_CAP
+    seen = {start}
+    queue = [start]
+    for position in queue:
+        for waiting in back[position] or ():
+            if waiting not in seen:
+                seen.add(waiting)
+                queue.append(waiting)
+        if len(seen) > UNBLOCKS_CAP:
+            return UNBLOCKS_CAP
     return len(seen) - 1
 
 
-def ordered(ready: Iterable[Item], first: Callable[[Item], bool], back: Mapping[str, Sequence[str]]) -> Iterator[Item]:
+def ordered(ready: Iterable[Item], first: Callable[[Item], bool], found: Survey) -> Iterator[Item]:
     """Tickets that may be planned, best first: ``first`` ones, priority, how many they unblock, age, number.
 
     Lazy: what a class of equals unblocks is only counted when the class is reached.
@@ -157,7 +168,7 @@ def ordered(ready: Iterable[Item], first: Callable[[Item], bool], back: Mapping[
         classes.setdefault((not first(item), item.priority), []).append(item)
     for key in sorted(classes):
         yield from sorted(
-            classes[key], key=lambda item: (-unblocks(item.id, back), item.created, len(item.id), item.id)
+            classes[key], key=lambda item: (-unblocks(item.id, found), item.created, len(item.id), item.id)
         )
 
 

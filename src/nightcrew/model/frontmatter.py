@@ -1,5 +1,6 @@
 """Markdown with YAML front matter: reading and writing, as data only."""
 
+import re
 from typing import Any
 
 import yaml
@@ -17,6 +18,14 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "aliases are not allowed", None)
         return super().compose_node(parent, index)
+
+
+def decoded(data: bytes, *, source: str) -> str:
+    """The text of a document; raises DocumentError naming ``source`` if it is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"{source}: not UTF-8 at byte {error.start}") from None
 
 
 def load_yaml(text: str, *, source: str) -> Any:
@@ -39,6 +48,16 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
+def _represent_str(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    """In double quotes if it holds a line break of Unicode, which YAML would read as a plain one."""
+    style = '"' if _UNICODE_BREAK.search(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_UNICODE_BREAK = re.compile("[\x85\u2028\u2029]")
+_Dumper.add_representer(str, _represent_str)
+
+
 def dump_yaml(value: Any) -> str:
     """``value`` as YAML in the order of its keys; the same value always gives the same text."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
@@ -46,6 +65,8 @@ def dump_yaml(value: Any) -> str:
 
 def split(text: str, *, source: str) -> tuple[dict[str, Any], str]:
     """Front matter and body of a document; raises DocumentError if there is no front matter."""
+    if len(text) > MAX_BYTES:
+        raise DocumentError(f"{source}: larger than {MAX_BYTES} characters")
     lines = text.replace("\r\n", "\n").split("\n")
     if lines[0].strip() != _FENCE:
         raise DocumentError(f"{source}: does not begin with front matter (a line of ---)")

@@ -12,7 +12,7 @@ from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.document import Document
 from nightcrew.model.errors import DocumentError
 from nightcrew.model.finding import Finding
-from nightcrew.model.frontmatter import join, split
+from nightcrew.model.frontmatter import decoded, join, split
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import TICKET_ID
 
@@ -87,6 +87,10 @@ class Handoff(Document):
 _SECTIONS = ("What was done", "Open questions", "Next")
 _HEADING = re.compile(r"^## (What was done|Open questions|Next)[ \t]*$", re.MULTILINE)
 
+_LIKE_HEADING = re.compile(r"^(\\*#{1,2} )", re.MULTILINE)
+_QUOTED_HEADING = re.compile(r"^\\(\\*#{1,2} )", re.MULTILINE)
+_NONE = re.compile(r"\\*None\.")
+
 
 def render(handoff: Handoff) -> bytes:
     """The document's bytes: UTF-8 Markdown with front matter."""
@@ -100,15 +104,13 @@ def render(handoff: Handoff) -> bytes:
 
 def parse(data: bytes, *, source: str) -> Handoff:
     """Read a handoff; raises DocumentError naming ``source`` and what does not fit."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise DocumentError(f"{source}: not UTF-8 at byte {error.start}") from None
-    front, body = split(text, source=source)
+    front, body = split(decoded(data, source=source), source=source)
     parts = _HEADING.split(body)
     if tuple(parts[1::2]) != _SECTIONS or parts[0].strip():
         wanted = ", ".join(f"'## {heading}'" for heading in _SECTIONS)
         raise DocumentError(f"{source}: its body must be the three sections {wanted}, in this order")
+    if misplaced := sorted({"done", "questions", "next"}.intersection(front)):
+        raise DocumentError(f"{source}: {', '.join(misplaced)}: sections of the body, not fields of the front matter")
     done, questions, then = (_unquoted(part.strip()) for part in parts[2::2])
     return Handoff.read({**front, "done": done, "questions": questions, "next": then}, source=source)
 
@@ -119,9 +121,15 @@ def content_digest(data: bytes) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Text of an agent may hold our headings: indent those, so that it cannot forge a section."""
-    return re.sub(r"^(#{1,2} )", r"\\\1", text.strip(), flags=re.MULTILINE)
+    """Text of an agent may hold our headings: a backslash before those, so that it cannot forge a section.
+
+    What already begins with backslashes gets one more, so that taking one away always gives back the text.
+    """
+    plain = text.replace("\r\n", "\n").strip()
+    return "\\" + plain if _NONE.fullmatch(plain) else _LIKE_HEADING.sub(r"\\\1", plain)
 
 
 def _unquoted(text: str) -> str:
-    return "" if text == "None." else re.sub(r"^\\(#{1,2} )", r"\1", text, flags=re.MULTILINE)
+    if text == "None.":
+        return ""
+    return text[1:] if _NONE.fullmatch(text) else _QUOTED_HEADING.sub(r"\1", text)

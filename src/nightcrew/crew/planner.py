@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from nightcrew.model.budget import Budget
 from nightcrew.model.errors import ApprovalError
 from nightcrew.model.manifest import SCHEMA, LeftOut, Line, Manifest
-from nightcrew.model.ordering import Item, cycles, ordered, survey, unblocks
+from nightcrew.model.ordering import Item, cycles, in_order, ordered, survey, unblocks
 from nightcrew.model.playbook import Playbook
 from nightcrew.model.ticket import Kind, State, Ticket
 
@@ -75,9 +75,7 @@ def plan(
         playbook=playbook_digest,
         budget=budget,
         tickets=tuple(lines),
-        left_out=tuple(
-            LeftOut(ticket=name, reason=left[name]) for name in sorted(left, key=lambda name: (len(name), name))
-        ),
+        left_out=tuple([LeftOut(ticket=name, reason=left[name]) for name in in_order(left)]),
         cycles=knots,
     )
 

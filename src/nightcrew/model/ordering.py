@@ -99,18 +99,53 @@ def _stuck(waits: list[int], back: Sequence[Sequence[int] | None]) -> set[int]:
 def cycles(found: Survey) -> tuple[tuple[str, ...], ...]:
     """The dependency cycles, each as the path through it from its smallest id; sorted.
 
-    Of a knot of several cycles one is named.
+    Of a knot of several cycles one is named. Knots are strongly connected components: one pass over the edges.
     """
-    stuck = set(found.stuck)
+    names = {found.items[position].id for position in found.stuck}
+    live = {name: tuple(d for d in found.items[found.places[name]].depends_on if d in names) for name in names}
     named: list[tuple[str, ...]] = []
-    while stuck:
-        names = {found.items[position].id for position in stuck}
-        live = {name: tuple(d for d in found.items[found.places[name]].depends_on if d in names) for name in names}
-        path = _cycle_through(min(names, key=_number), live)
-        named.append(path)
-        # All that waits for this cycle is explained by it; what is left has a cycle of its own.
-        stuck -= _reach(found.places[path[0]], found.back, stuck)
+    for knot in _knots(live):
+        if len(knot) > 1 or knot[0] in live[knot[0]]:
+            inside = set(knot)
+            edges = {name: tuple(d for d in live[name] if d in inside) for name in knot}
+            named.append(_cycle_through(min(knot, key=_number), edges))
     return tuple(sorted(named, key=lambda path: _number(path[0])))
+
+
+def _knots(live: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+    """The strongly connected components of ``live`` (Tarjan 1972, SIAM J. Comput. 1:146), without recursion."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    open_: list[str] = []
+    is_open: set[str] = set()
+    for root in live:
+        if root in index:
+            continue
+        index[root] = low[root] = len(index)
+        open_.append(root)
+        is_open.add(root)
+        work = [(root, iter(live[root]))]
+        while work:
+            name, edges = work[-1]
+            for found in edges:
+                if found not in index:
+                    index[found] = low[found] = len(index)
+                    open_.append(found)
+                    is_open.add(found)
+                    work.append((found, iter(live[found])))
+                    break
+                if found in is_open:
+                    low[name] = min(low[name], index[found])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[name])
+                if low[name] == index[name]:
+                    knot = [open_.pop()]
+                    while knot[-1] != name:
+                        knot.append(open_.pop())
+                    is_open.difference_update(knot)
+                    yield knot
 
 
 def _cycle_through(start: str, live: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -128,16 +163,6 @@ def _cycle_through(start: str, live: Mapping[str, tuple[str, ...]]) -> tuple[str
 def _rotated(path: Sequence[str]) -> tuple[str, ...]:
     first = path.index(min(path, key=_number))
     return (*path[first:], *path[:first])
-
-
-def _reach(start: int, back: Sequence[Sequence[int] | None], among: set[int]) -> set[int]:
-    seen, queue = {start}, [start]
-    while queue:
-        for waiting in back[queue.pop()] or ():
-            if waiting in among and waiting not in seen:
-                seen.add(waiting)
-                queue.append(waiting)
-    return seen
 
 
 def unblocks(ticket: str, found: Survey) -> int:

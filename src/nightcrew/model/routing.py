@@ -10,6 +10,7 @@ from nightcrew.model.severity import Severity, highest
 from nightcrew.model.ticket import Event, State, Ticket
 
 MERGE = "merge"
+_PASSES = ("qa", "security")
 _AFTER_APPROVAL = {"qa": Event.APPROVE_TO_SECURITY, "security": Event.APPROVE_CHANGE}
 
 
@@ -28,7 +29,7 @@ def route(handoff: Handoff, ticket: Ticket, playbook: Playbook) -> Route:
     severity = highest([s for s in (handoff.severity, *(finding.severity for finding in handoff.findings)) if s])
     reason = _gate(handoff, playbook, severity)
     if reason is not None:
-        raised = severity or Severity.HIGH
+        raised = (severity or Severity.HIGH).raised_to(ticket.severity)
         if handoff.breaks_build or any(finding.breaks_build for finding in handoff.findings):
             raised = raised.raised_to(Severity.HIGH)
         return Route(HUMAN, Event.GATE, reason, raised, _on_approve(handoff, ticket))
@@ -43,18 +44,20 @@ def state_of_finding(finding: Finding, playbook: Playbook) -> State:
 
 def _gate(handoff: Handoff, playbook: Playbook, severity: Severity | None) -> str | None:
     """Why a human must decide, or None."""
-    if handoff.kind is HandoffKind.DEFERRAL and not handoff.findings:
-        return None
     if handoff.breaks_build or any(finding.breaks_build for finding in handoff.findings):
         worst = next((finding for finding in handoff.findings if finding.breaks_build), None)
         return "breaks the build" + (f": {worst.message}" if worst else "")
     if severity is not None and severity.at_least(playbook.gates.severity):
         named = [f for f in handoff.findings if f.severity.at_least(playbook.gates.severity)]
         return _named(named) if named else f"{handoff.sender} says it is {severity}"
-    if handoff.verdict is Verdict.NOT_CHECKED:
+    if handoff.kind is HandoffKind.DEFERRAL and not handoff.findings:
+        return None
+    if handoff.verdict is Verdict.NOT_CHECKED or (handoff.kind is HandoffKind.VERDICT and handoff.verdict is None):
         return f"{handoff.sender} could not check it"
     if handoff.kind is HandoffKind.QUESTION:
         return f"{handoff.sender} asks a question"
+    if handoff.verdict is Verdict.PASSED and (handoff.sender not in _PASSES or handoff.kind is not HandoffKind.VERDICT):
+        return f"{handoff.sender} passed it, and only a verdict of QA or security can"
     return next((rule.reason for rule in playbook.routes if _fits(rule.when, handoff, severity)), None)
 
 
@@ -87,7 +90,8 @@ def _pass_on(handoff: Handoff, playbook: Playbook, severity: Severity | None) ->
     if handoff.kind is HandoffKind.WORK:
         return Route("qa", Event.SUBMIT, "work to check", severity, None)
     blocking = [finding for finding in handoff.findings if finding.severity.at_least(playbook.block_from)]
-    if handoff.verdict is Verdict.PASSED and not blocking:
+    said = handoff.severity is not None and handoff.severity.at_least(playbook.block_from)
+    if handoff.verdict is Verdict.PASSED and not blocking and not said:
         if handoff.sender == "qa":
             return Route("security", Event.PASS_QA, "passed QA", severity, None)
         return Route(MERGE, Event.PASS_SECURITY, "passed security", severity, None)

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nightcrew.model.document import Document
 from nightcrew.model.errors import DocumentError
@@ -40,6 +40,8 @@ class Agent(Document):
 
 class Limits(Document):
     """The table [limits]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     test_minutes: float = Field(default=15, gt=0, description="time limit of one run of the tests")
     scanner_minutes: float = Field(default=10, gt=0, description="time limit of one scanner; beyond it: not checked")
@@ -95,6 +97,14 @@ class Settings(Document):
     sandbox: Sandbox = Sandbox()
     database_url: str = Field(default="", description="Postgres to keep the state in; empty: SQLite in .nightcrew")
 
+    @model_validator(mode="after")
+    def _agents_ordered(self) -> Self:
+        for name, agent in self.agents.items():
+            soft, hard = agent.soft or self.budget.soft, agent.hard or self.budget.hard
+            if soft > hard:
+                raise ValueError(f"agents.{name}: soft ({soft}) is above hard ({hard})")
+        return self
+
     @classmethod
     def read(cls, value: Any, *, source: str) -> Self:
         """Validate parsed TOML; raises DocumentError naming the setting, and the nearest one for an unknown name."""
@@ -104,6 +114,7 @@ class Settings(Document):
 
 
 def _refuse_unknown(model: type[BaseModel], value: dict[str, Any], source: str, prefix: str) -> None:
+    tables: list[tuple[type[BaseModel], str, Any]]
     for name, inner in value.items():
         if name not in model.model_fields:
             near = difflib.get_close_matches(name, model.model_fields, n=1)
@@ -112,8 +123,17 @@ def _refuse_unknown(model: type[BaseModel], value: dict[str, Any], source: str, 
                 f"{source}: there is no setting {prefix}{name}{hint}", hint="See all settings with: nightcrew doctor"
             )
         nested = model.model_fields[name].annotation
-        if isinstance(inner, dict) and isinstance(nested, type) and issubclass(nested, BaseModel):
-            _refuse_unknown(nested, inner, source, f"{prefix}{name}.")
+        if name == "agents" and isinstance(inner, dict):
+            tables = [(Agent, f"{name}.{agent}.", table) for agent, table in inner.items()]
+        elif name == "scanner" and isinstance(inner, list):
+            tables = [(ScannerSetting, f"{name}.", table) for table in inner]
+        elif isinstance(nested, type) and issubclass(nested, BaseModel):
+            tables = [(nested, f"{prefix}{name}.", inner)]
+        else:
+            tables = []
+        for table_model, table_prefix, table in tables:
+            if isinstance(table, dict):
+                _refuse_unknown(table_model, table, source, table_prefix)
 
 
 def describe() -> list[tuple[str, str, str]]:

@@ -25,7 +25,7 @@ def test_no_settings_at_all_are_the_defaults() -> None:
     [
         ({"budgt": {}}, "there is no setting budgt; did you mean budget?"),
         ({"budget": {"sotf": 1}}, "there is no setting budget.sotf; did you mean budget.soft?"),
-        ({"agents": {"build": {"brain": []}}}, "there is no setting agents.build.brain; did you mean agents.build.brains?"),
+        ({"agents": {"build": {"brain": []}}}, "no setting agents.build.brain; did you mean agents.build.brains?"),
         ({"scanner": [{"nam": "x", "command": ["x"]}]}, "there is no setting scanner.nam; did you mean scanner.name?"),
         ({"zzz": 1}, "there is no setting zzz"),
         ({"budget": {"soft": 9, "hard": 3}}, r"budget: .*soft \(9\) is above hard \(3\)"),

@@ -66,7 +66,7 @@ def test_every_setting_is_described_once() -> None:
     assert [name for name, _, text in rows if not text] == []
     for name in ("merge.into", "budget.soft", "agents.NAME.brains", "scanner.command", "database_url"):
         assert name in names
-    assert dict((name, default) for name, default, _ in rows)["budget.hard"] == "60"
+    assert {name: default for name, default, _ in rows}["budget.hard"] == "60"
 
 
 def test_every_table_of_settings_is_in_the_settings() -> None:

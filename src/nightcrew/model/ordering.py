@@ -82,7 +82,7 @@ def survey(items: Sequence[Item]) -> Survey:
 def _why(dependency: str, items: Sequence[Item], position: int) -> str:
     if position < 0:
         return f"depends on {dependency}, which does not exist"
-    return f"waits for {dependency} ({items[position].state.value})"
+    return f"waits for {dependency} ({items[position].state})"
 
 
 def _stuck(waits: list[int], back: Sequence[Sequence[int] | None]) -> set[int]:

@@ -94,3 +94,18 @@ def test_unblocks_counts_exactly_below_the_cap(edges: dict[int, list[int]]) -> N
 def test_unblocks_stops_at_its_cap() -> None:
     items = backlog({0: [], **{number: [number - 1] for number in range(1, 200)}})
     assert unblocks(name(0), survey(list(items.values()))) == UNBLOCKS_CAP
+
+
+def test_numbers_far_apart_need_no_huge_table() -> None:
+    items = list(backlog({3: [], 4: [3], 10**15: [4, 5]}).values())
+    found = survey(items)
+    assert unblocks(name(3), found) == 2
+    assert found.blocked == {
+        name(4): "waits for T-0003 (open)",
+        name(10**15): "waits for T-0004 (open)",
+    }
+
+
+def test_a_dependency_beyond_all_tickets_does_not_exist() -> None:
+    found = survey(list(backlog({1: [10**9]}).values()))
+    assert found.blocked == {"T-0001": "depends on T-1000000000, which does not exist"}

@@ -47,15 +47,14 @@ def plan(
     def first(item: Item) -> bool:
         return item.breaks_build or (item.severity is not None and item.severity.at_least(gate))
 
-    ready = (item for item in items if item.state is wanted and item.id not in left)
+    ready = [item for item in items if item.state is wanted and item.id not in left]
     lines: list[Line] = []
     allotted = 0
     full = ""
     for item in ordered(ready, first, found):
         full = full or _full(lines, allotted, max_tickets, budget)
         if full:
-            left[item.id] = full
-            continue
+            break  # The order of the rest does not matter.
         turns = _allotment(agent, item.kind, medians, budget)
         if lines and allotted + turns > budget.soft:
             left[item.id] = f"budget: {turns} turns do not fit, {allotted} of {budget.soft} are allotted"
@@ -68,6 +67,9 @@ def plan(
             continue
         allotted += turns
         lines.append(_line(ticket, turns, unblocks(item.id, found), review))
+    if full:
+        planned = {line.ticket for line in lines}
+        left.update((item.id, full) for item in ready if item.id not in planned and item.id not in left)
     # Built without validation, which would take longer than the plan; it is validated when it is read.
     return Manifest.model_construct(
         schema_=SCHEMA,

@@ -93,9 +93,9 @@ def latest(project: Project, shift: str | None = None) -> Report:
     """The report of a shift, by default the latest; while it runs, what is known so far. Raises NotFoundError."""
     with project.store.read() as tx:
         newest = shifts.latest(tx)
-        if newest is None:
-            raise NotFoundError("no shift has run yet", hint="Run: nightcrew shift")
         found = shifts.get(tx, shift) if shift else newest
+        if newest is None or found is None:
+            raise NotFoundError("no shift has run yet", hint="Run: nightcrew shift")
         if found.report is not None and found.id != newest.id:
             return Report.read(found.report, source=f"the report of {found.id}")  # As it was in that morning.
         return build_report(project, tx, found.id)

@@ -1,0 +1,336 @@
+"""A contract: the schema a record must satisfy before anything is done with it, and a result before anyone gets it."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Annotated, Any, Final, get_args, get_origin
+from uuid import UUID
+
+from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, from_json
+
+from nightcrew.model.errors import ConfigurationError
+from nightcrew.reliability.errors import ContractError, CorruptError
+from nightcrew.reliability.frames import check_frame, is_frame_schema
+
+MASK = "***"
+MAX_PROBLEMS = 5
+_MAX_VALUE = 60
+_FLAT = {int, float, str, bool, bytes, type(None), datetime, date, Decimal, UUID, SecretStr, SecretBytes}
+
+
+class _SecretMarker:
+    def __repr__(self) -> str:
+        return "Secret"
+
+
+Secret: Final = _SecretMarker()
+"""Marks a field whose value is never shown: ``token: Annotated[str, nc.Secret]``."""
+
+
+class Contract:
+    """A schema for records or results.
+
+    ``schema`` is a pydantic model or any type that pydantic knows (dataclass, TypedDict, ...), a JSON Schema (a dict
+    with ``type``, ``properties`` or ``$schema``; needs ``jsonschema``), or a schema of a dataframe: ``{column: dtype,
+    type or rule}`` as ``Contract.frame(...)``, or an object with ``validate`` such as pandera's. NaN and infinities are
+    refused unless ``allow_nan``. ``secret`` names more fields (``"user.token"``) whose values are never shown.
+    """
+
+    def __init__(self, schema: Any, *, allow_nan: bool = False, secret: Iterable[str] = (), name: str = "") -> None:
+        self.schema = schema
+        self.allow_nan = allow_nan
+        self.name = (
+            name
+            or getattr(schema, "__name__", None)
+            or (str(schema.get("title", "record")) if isinstance(schema, Mapping) else type(schema).__name__)
+        )
+        self._more_secret = frozenset(secret)
+        self._check, self._check_json = self._validators()
+
+    @classmethod
+    def of(cls, schema: Any) -> "Contract":
+        """``schema`` as a contract; a contract as it is."""
+        return schema if isinstance(schema, Contract) else cls(schema)
+
+    def _validators(self) -> tuple[Callable[[Any], Any], Callable[[bytes | str], Any] | None]:
+        if isinstance(self.schema, Mapping) and not is_frame_schema(self.schema):
+            return _json_schema_validator(self.schema, self.name), None
+        if is_frame_schema(self.schema) or (hasattr(self.schema, "validate") and not isinstance(self.schema, type)):
+            return lambda value: check_frame(self.schema, value, self.name), None
+        adapter = self._adapter
+        return adapter.validator.validate_python, adapter.validator.validate_json
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        try:
+            return TypeAdapter(self.schema)
+        except Exception as error:
+            raise ConfigurationError(
+                f"{self.schema!r} is no schema: {str(error).splitlines()[0]}",
+                hint="Give a pydantic model, a type, a JSON Schema, or a schema of a dataframe.",
+            ) from None
+
+    # Validating -----------------------------------------------------------------------------------------------------
+
+    def validate(self, value: Any) -> Any:
+        """``value`` as the schema has it (a model's instance, say). Raises ContractError."""
+        try:
+            record = self._check(value)
+        except ValidationError as error:
+            raise self._explained(error) from None
+        if not self.allow_nan:
+            self._finite(record)
+        return record
+
+    def validate_json(self, data: bytes | str) -> Any:
+        """A record from JSON text. Raises CorruptError for what is not JSON in UTF-8, ContractError for a mismatch."""
+        if self._check_json is None:
+            return self.validate(self._parsed(data))
+        try:
+            record = self._check_json(data)
+        except ValidationError as error:
+            if (
+                error.error_count() == 1
+                and error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid"
+            ):
+                raise CorruptError(_not_json(data)) from None
+            raise self._explained(error) from None
+        if not self.allow_nan:
+            self._finite(record)
+        return record
+
+    def _parsed(self, data: bytes | str) -> Any:
+        try:
+            return from_json(data, allow_inf_nan=True)
+        except ValueError:
+            raise CorruptError(_not_json(data)) from None
+
+    def _finite(self, record: Any) -> None:
+        names = self._float_fields
+        if names is not None:
+            values = record.__dict__
+            for name in names:
+                value = values[name]
+                if value is not None and value - value != 0.0:  # True for NaN and infinities only.
+                    break
+            else:
+                return
+        for path, value in _floats(record, ""):
+            if not math.isfinite(value):
+                raise ContractError(
+                    f"{path or self.name}: expected a finite number, got "
+                    + ("a secret" if self._is_secret(path) else str(value)),
+                    problems=(path,),
+                )
+
+    @cached_property
+    def _float_fields(self) -> tuple[str, ...] | None:
+        """The fields to look at for NaN where a model is flat; None where all of it has to be searched."""
+        if not isinstance(self.schema, type) or not issubclass(self.schema, BaseModel):
+            return None
+        if self.schema.model_config.get("extra") == "allow":
+            return None
+        floats = []
+        for name, field in self.schema.model_fields.items():
+            kinds = set(_types(field.annotation))
+            if not kinds <= _FLAT:
+                return None
+            if float in kinds:
+                floats.append(name)
+        return tuple(floats)
+
+    # What it says ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def secret_paths(self) -> frozenset[str]:
+        """The fields whose values are never shown, as paths (``user.token``)."""
+        return self._more_secret | frozenset(_secrets(self.schema, ""))
+
+    @cached_property
+    def field_names(self) -> tuple[str, ...] | None:
+        """The names of the record's fields as they stand in the input; None where the schema does not say."""
+        properties = self.json_schema().get("properties")
+        return tuple(properties) if isinstance(properties, Mapping) and properties else None
+
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the input; empty where there is none."""
+        if isinstance(self.schema, Mapping):
+            return {} if is_frame_schema(self.schema) else dict(self.schema)
+        if self._check_json is None:
+            return {}
+        return self._adapter.json_schema(mode="validation")
+
+    def mask(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """``value`` with its secret fields replaced by ``***``."""
+        return _masked(value, "", self.secret_paths)
+
+    def _is_secret(self, path: str) -> bool:
+        """Whether the value at ``path``, or one around it or within it, must not be shown."""
+        plain = ".".join(part for part in path.split(".") if not part.isdigit())
+        return any(
+            plain == secret or plain.startswith(secret + ".") or secret.startswith(plain + ".") or not plain
+            for secret in self.secret_paths
+        )
+
+    def _explained(self, error: ValidationError) -> ContractError:
+        details = error.errors(include_url=False)
+        problems = tuple(self._problem(detail) for detail in details)
+        shown = "; ".join(problems[:MAX_PROBLEMS])
+        more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
+        return ContractError(f"{shown}{more}", problems=problems)
+
+    def _problem(self, detail: ErrorDetails) -> str:
+        path = ".".join(str(part) for part in detail["loc"])
+        value = detail["input"]
+        if detail["type"] == "missing":
+            return f"{path}: this field is missing"
+        if self._is_secret(path):
+            # A validator's own words may hold the value: only the kind of rule is told.
+            return (
+                f"{path or self.name}: {detail['type'].replace('_', ' ')} (got a {_kind(value)}; the value is secret)"
+            )
+        rule = detail["msg"][:1].lower() + detail["msg"][1:]
+        return f"{path or self.name}: {rule} (got {_shown(value)})"
+
+
+def _kind(value: Any) -> str:
+    names = {type(None): "null", dict: "object", list: "list", str: "string", bytes: "bytes"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _shown(value: Any) -> str:
+    kind = _kind(value)
+    if isinstance(value, str | int | float | bool):
+        text = repr(value)
+        return f"{kind} {text if len(text) <= _MAX_VALUE else text[:_MAX_VALUE] + '…'}"
+    return kind
+
+
+def _not_json(data: bytes | str) -> str:
+    try:
+        json.loads(data)
+    except UnicodeDecodeError as error:
+        return f"not UTF-8: byte {error.start} of {len(data)}"
+    except (ValueError, RecursionError) as error:
+        return f"not JSON: {getattr(error, 'msg', 'too deep')} at character {getattr(error, 'pos', 0)} of {len(data)}"
+    return f"not JSON as RFC 8259 has it ({len(data)} bytes)"
+
+
+def _floats(value: Any, path: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, float):
+        yield path, value
+        return
+    fields: Iterable[tuple[Any, Any]]
+    if isinstance(value, BaseModel):
+        fields = value.__dict__.items()
+    elif isinstance(value, Mapping):
+        fields = value.items()
+    elif isinstance(value, list | tuple):
+        fields = enumerate(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+    else:
+        return
+    for name, inner in fields:
+        if isinstance(inner, float):
+            yield f"{path}.{name}" if path else str(name), inner
+        elif not isinstance(inner, str | int | bool | None):
+            yield from _floats(inner, f"{path}.{name}" if path else str(name))
+
+
+def _secrets(schema: Any, path: str, seen: frozenset[Any] = frozenset()) -> Iterator[str]:
+    """Paths of secret fields in a pydantic model or a JSON Schema."""
+    if isinstance(schema, Mapping):
+        for name, inner in (schema.get("properties") or {}).items():
+            where = f"{path}.{name}" if path else name
+            if isinstance(inner, Mapping) and (inner.get("secret") is True or inner.get("writeOnly") is True):
+                yield where
+            elif isinstance(inner, Mapping):
+                yield from _secrets(inner, where)
+        return
+    if not isinstance(schema, type) or not issubclass(schema, BaseModel) or schema in seen:
+        return
+    for name, field in schema.model_fields.items():
+        for label in {name, field.alias or name}:
+            where = f"{path}.{label}" if path else label
+            extra = field.json_schema_extra
+            marked = isinstance(extra, Mapping) and extra.get("secret") is True
+            if marked or Secret in field.metadata or _holds_secret(field.annotation):
+                yield where
+            else:
+                for inner in _types(field.annotation):
+                    yield from _secrets(inner, where, seen | {schema})
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is None:
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _types(inner)
+
+
+def _holds_secret(annotation: Any) -> bool:
+    if annotation in (SecretStr, SecretBytes):
+        return True
+    if get_origin(annotation) is Annotated and Secret in get_args(annotation)[1:]:
+        return True
+    return any(_holds_secret(inner) for inner in get_args(annotation))
+
+
+def _masked(value: Mapping[str, Any], path: str, secret: frozenset[str]) -> dict[str, Any]:
+    masked: dict[str, Any] = {}
+    for name, inner in value.items():
+        where = f"{path}.{name}" if path else str(name)
+        if where in secret:
+            masked[name] = MASK
+        elif isinstance(inner, Mapping):
+            masked[name] = _masked(inner, where, secret)
+        elif isinstance(inner, list):
+            masked[name] = [_masked(one, where, secret) if isinstance(one, Mapping) else one for one in inner]
+        else:
+            masked[name] = inner
+    return masked
+
+
+def _json_schema_validator(schema: Mapping[str, Any], name: str) -> Callable[[Any], Any]:
+    try:
+        from jsonschema import validators
+    except ImportError:
+        raise ConfigurationError(
+            "a JSON Schema as a contract needs the package jsonschema", hint="pip install 'nightcrew[jsonschema]'"
+        ) from None
+    kind = validators.validator_for(schema, default=validators.Draft202012Validator)
+    try:
+        kind.check_schema(dict(schema))
+    except Exception as error:
+        raise ConfigurationError(f"{name} is not a JSON Schema: {str(error).splitlines()[0]}") from None
+    validator = kind(schema)
+    secret = frozenset(_secrets(schema, ""))
+
+    def check(value: Any) -> Any:
+        problems = tuple(_schema_problem(error, name, secret) for error in validator.iter_errors(value))
+        if problems:
+            more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
+            raise ContractError("; ".join(problems[:MAX_PROBLEMS]) + more, problems=problems)
+        return value
+
+    return check
+
+
+def _schema_problem(error: Any, name: str, secret: frozenset[str]) -> str:
+    path = ".".join(str(part) for part in error.absolute_path)
+    plain = ".".join(str(part) for part in error.absolute_path if not isinstance(part, int))
+    rule = f"{error.validator} is {json.dumps(error.validator_value)[:100]}"
+    if error.validator == "required":
+        missing = [field for field in error.validator_value if field not in error.instance]
+        return f"{f'{path}.' if path else ''}{', '.join(missing)}: this field is missing"
+    hidden = any(
+        plain == one or one.startswith(f"{plain}.") or plain.startswith(f"{one}.") or not plain for one in secret
+    )
+    got = f"a {_kind(error.instance)}; the value is secret" if hidden else _shown(error.instance)
+    return f"{path or name}: {rule} (got {got})"

@@ -24,7 +24,10 @@ GROUPS = {
     "reviewer": ("add", "list", "revoke"),
     "handoff": ("list", "show"),
     "session": ("list", "show"),
-    "audit": ("verify", "show", "export"),
+    "retry": ("run", "list"),
+    "quarantine": ("list", "show", "release", "discard"),
+    "outcome": ("list", "show", "runs"),
+    "audit": ("verify", "show", "export", "prove"),
 }
 _HEADER = "<!-- Written by docs/generate.py: change the code, then run it. -->\n\n"
 

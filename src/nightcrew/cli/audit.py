@@ -61,3 +61,16 @@ def export() -> None:
             return
         for line in lines(project):
             sys.stdout.buffer.write(line)
+
+
+@app.command(epilog="Example: nightcrew audit prove fraud/tx-17 > proof.json")
+def prove(record: Annotated[str, typer.Argument(metavar="PIPELINE/KEY")]) -> None:
+    """Print a proof that a record's outcome is in the ledger, which a stranger can check with a short script."""
+    from nightcrew.pipeline.overview import prove as proof_of
+    from nightcrew.pipeline.state import find_state
+
+    state = find_state(OPTIONS.repo)
+    try:
+        show_json(proof_of(state.store, record))
+    finally:
+        state.close()

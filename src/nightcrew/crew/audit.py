@@ -7,6 +7,7 @@ from nightcrew.crew.published import handoff_path
 from nightcrew.model.canonical import canonical_json
 from nightcrew.model.document import Document
 from nightcrew.model.errors import IntegrityError
+from nightcrew.pipeline import overview
 from nightcrew.store import audit as stored
 from nightcrew.store import handoffs, ledger
 from nightcrew.store.store import Tx
@@ -29,11 +30,12 @@ class AuditReport(Document):
 
 
 def verify(project: Project) -> AuditReport:
-    """Check the chain and its seals, the pinned head, each row, each handoff's bytes and file, and the reviewers."""
+    """Check the chain and its seals, the pinned head, each row, each handoff, each outcome, and the reviewers."""
     with project.store.read() as tx:
         count, chain = ledger.verify(tx)
         broken = [Broken(seq=seq, where="ledger", problem=problem) for seq, problem in chain]
         broken += [Broken(seq=0, where=where, problem=problem) for where, problem in stored.problems(tx)]
+        broken += [Broken(seq=0, where=where, problem=problem) for where, problem in overview.problems(tx)]
         broken += list(_files(project, tx))
     for where, check in (
         ("anchor", project.check_ledger),

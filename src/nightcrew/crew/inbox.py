@@ -13,6 +13,7 @@ from nightcrew.model.handoff import Handoff
 from nightcrew.model.review import WAITING, Decision, Review, ReviewState
 from nightcrew.model.statement import Subject, subject_digest
 from nightcrew.model.ticket import Event, Ticket, next_state
+from nightcrew.pipeline import parked
 from nightcrew.store import findings, handoffs, ledger, reviews, tickets
 from nightcrew.store.store import Tx
 
@@ -149,6 +150,53 @@ def record_decision(project: Project, tx: Tx, review_id: str, decision: Decision
     else:
         _escalate(project, tx, review, verified.escalate_to, actor)
     return reviews.get(tx, decided.id)
+
+
+def waiting_records(project: Project, *, limit: int) -> list[parked.Parked]:
+    """Records of pipelines that a gate holds, oldest first."""
+    return parked.listed(project.store, states=["in_review"], limit=limit)
+
+
+def record_row(record: parked.Parked) -> dict[str, Any]:
+    """A held record with the same names as a review has in ``inbox --json``."""
+    return {
+        "id": record.name,
+        "ticket": None,
+        "reason": record.reason,
+        "severity": None,
+        "confidence": record.confidence,
+        "deadline": None,
+        "state": record.state,
+        "subject_digest": record.digest,
+    }
+
+
+def decide_records(
+    project: Project,
+    names: list[str],
+    decision: Decision,
+    *,
+    reviewer: str | None,
+    comment: str,
+    passphrase: Callable[[], str],
+) -> int:
+    """Decide records of one pipeline by one signature; gives how many. Raises as ``decide``, and TransitionError."""
+    name = _reviewer_name(project, reviewer)
+    key = project.anchor.sealed_key(project.anchor.reviewer(project.repository_id, name).key_id)
+    count = parked.decide(
+        project.store,
+        names,
+        decision,
+        anchor=project.anchor,
+        repository=project.repository_id,
+        reviewer=name,
+        open_signer=lambda: open_key(key, passphrase()),
+        clock=project.clock,
+        comment=comment,
+        policy_sha256=project.playbook_sha256,
+    )
+    project.pin_ledger()
+    return count
 
 
 def _approve(tx: Tx, review: Review, verified: Any, actor: str) -> None:

@@ -3,12 +3,24 @@
 Times are RFC 3339 text in UTC with microseconds, so that they sort as text; lists and documents are canonical JSON.
 """
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from nightcrew.store import workers as _workers  # declares the table of workers on the same metadata
 from nightcrew.store.metadata import metadata
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that these tables are the result of."""
 
 workers = _workers.workers
@@ -205,4 +217,110 @@ quarantine = Table(
     Column("body", LargeBinary, nullable=False),
     Column("at", Text, nullable=False),
     Column("state", Text, nullable=False),
+)
+
+# Records at scale -----------------------------------------------------------------------------------------------------
+
+_BIG_KEY = BigInteger().with_variant(Integer, "sqlite")
+
+pipelines = Table(
+    "pipelines",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("secret", Text, nullable=False),
+    Column("fields", Text),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("pipeline", Integer, nullable=False),
+    Column("doc", Text, nullable=False),
+    Column("created", Text, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("pipeline", Integer, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("started", Text, nullable=False),
+    Column("ended", Text),
+    Column("sink", Text),
+    Column("delivered", BigInteger, nullable=False),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("run", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, nullable=False),
+    Column("stop", BigInteger),
+    Column("part", Integer, nullable=False),
+    Column("parts", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    Column("repeated", BigInteger, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("run", Integer, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+_OPEN = text("state NOT IN ('accepted', 'fallback')")
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("id", _BIG_KEY, primary_key=True),
+    Column("pipeline", Integer, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("kind", Text),
+    Column("batch", _BIG_KEY, nullable=False),
+    Column("leaf", Integer, nullable=False),
+    Column("next_at", Text),
+    Column("input", LargeBinary),
+    Column("doc", Text, nullable=False),
+    UniqueConstraint("pipeline", "key"),
+    # Only the few that are not settled are found by state: an index over all would cost each record a write.
+    Index("ix_outcomes_open", "pipeline", "state", "next_at", sqlite_where=_OPEN, postgresql_where=_OPEN),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", _BIG_KEY, primary_key=True, autoincrement=False),
+    Column("run", Integer, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("leaves", LargeBinary, nullable=False),
+    Column("entry", BigInteger, nullable=False),
+)
+
+record_decisions = Table(
+    "record_decisions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("pipeline", Integer, nullable=False, index=True),
+    Column("decision", Text, nullable=False),
+    Column("reviewer", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("envelope", Text, nullable=False),
+    Column("subjects", Text, nullable=False),
 )

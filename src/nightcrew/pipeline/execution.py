@@ -1,0 +1,317 @@
+"""Running a pipeline in this process: begin or resume a run, work its chunks, then what is due, then the sink."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightcrew.model.errors import UsageError
+from nightcrew.pipeline.concurrent import ConcurrentRun, Limits
+from nightcrew.pipeline.delivery import deliver
+from nightcrew.pipeline.due import work_due
+from nightcrew.pipeline.errors import DriftError, InputChangedError
+from nightcrew.pipeline.fields import FieldChange
+from nightcrew.pipeline.flight import Flight
+from nightcrew.pipeline.held import held
+from nightcrew.pipeline.intake import Intake, Ready
+from nightcrew.pipeline.outcome import Writing
+from nightcrew.pipeline.parked import is_approved
+from nightcrew.pipeline.runner import DEATHS, ChunkRun, Work
+from nightcrew.pipeline.sinks import Sink, open_sink
+from nightcrew.pipeline.sources import AsyncSource, Source, open_source
+from nightcrew.pipeline.summary import ProgressReport, Summary
+from nightcrew.pipeline.watching import Watching
+from nightcrew.pipeline.writer import Progress
+from nightcrew.store import outcomes, runs
+from nightcrew.store.runs import Chunk, Run
+
+if TYPE_CHECKING:
+    from nightcrew.pipeline.pipeline import In, Out, Pipeline
+
+_JUDGED_AFTER = 200
+
+
+def run(
+    pipeline: "Pipeline",
+    source: "In",
+    *,
+    sink: "Out | None",
+    new: bool,
+    max_rejected: float | None,
+    progress: Callable[[ProgressReport], None] | None,
+) -> Summary:
+    """What :meth:`Pipeline.run` does."""
+    opened = open_source(source)
+    target = None if sink is None else _sink(sink, source)
+    store = pipeline.state.store
+    with held(store, f"run:{pipeline.name}"):
+        found = begin(pipeline, opened, path_of(sink), new=new, parts=[(0, None, 0, 1)])
+        session = Session.open(pipeline, opened, found, progress, max_rejected)
+        with store.read() as tx:
+            chunks = runs.chunks_of(tx, found.id)
+        try:
+            for chunk in chunks:
+                if not chunk.done:
+                    session.work_chunk(chunk.number)
+        except DriftError as error:
+            with store.begin() as tx:
+                runs.set_state(tx, found.id, "halted", {"reason": str(error)})
+            raise
+        return finish(pipeline, session, target)
+
+
+def retry(pipeline: "Pipeline", *, everything: bool, sink: "Out | None") -> Summary:
+    """What :meth:`Pipeline.retry` does."""
+    store = pipeline.state.store
+    with held(store, f"run:{pipeline.name}"):
+        with store.begin() as tx:
+            row = runs.pipeline(tx, pipeline.name)
+            known = runs.list(tx, row.id)
+        if not known:
+            raise UsageError(f"pipeline {pipeline.name} has not run yet")
+        session = Session.open(pipeline, None, known[-1], None, None)
+        changed = session.work_due(everything=everything)
+        target = None if sink is None else open_sink(sink)
+        for found in known:
+            if found.id in changed:
+                session.deliver(found, target)
+        pipeline.state.pin()
+        with store.read() as tx:
+            last = max(changed, default=known[-1].id)
+            return _summary(session, runs.get(tx, last), delivered=session.delivered)
+
+
+def begin(
+    pipeline: "Pipeline",
+    source: Source | AsyncSource,
+    sink_path: Path | None,
+    *,
+    new: bool,
+    parts: list[tuple[int, int | None, int, int]],
+) -> Run:
+    """The run to work: the unfinished one over this source, or a new one. Raises InputChangedError."""
+    fingerprint = source.fingerprint()
+    named = None if sink_path is None else str(sink_path)
+    with pipeline.state.store.begin() as tx:
+        row = runs.pipeline(tx, pipeline.name, secret=_secret(pipeline))
+        runs.version(tx, row.id, pipeline.version_digest, pipeline.version)
+        found = runs.unfinished(tx, row.id, source.name)
+        if found is not None and found.fingerprint != fingerprint:
+            if not new:
+                raise InputChangedError(
+                    f"{source.name} is not what it was when run {found.id} began on {found.started}"
+                )
+            runs.set_state(tx, found.id, "done", {"reason": "given up: the input changed"})
+            found = None
+        if found is None:
+            return runs.start(
+                tx,
+                row,
+                kind=type(source).__name__,
+                source=source.name,
+                fingerprint=fingerprint,
+                sink=named,
+                parts=parts,
+            )
+        runs.set_sink(tx, found.id, named)
+        if found.state != "running":
+            runs.set_state(tx, found.id, "running", {"reason": "resumed"})
+        return found
+
+
+def finish(pipeline: "Pipeline", session: "Session", sink: Sink | None) -> Summary:
+    """End a run whose chunks are through: work what is due, deliver, note what the input looked like."""
+    run_id = session.run.id
+    session.work_due(everything=False)
+    with pipeline.state.store.begin() as tx:
+        session.watch.save(tx, session.pipeline_id)
+        runs.set_state(tx, run_id, "done", {"states": outcomes.counts(tx, run=run_id)})
+        ended = runs.get(tx, run_id)
+    if sink is not None:
+        session.deliver(ended, sink)
+    pipeline.state.pin()
+    return _summary(session, ended, delivered=session.delivered)
+
+
+@dataclass
+class Session:
+    """One process's work on a run."""
+
+    pipeline: "Pipeline"
+    pipeline_id: int
+    run: Run
+    source: Source | AsyncSource | None
+    work: Work
+    watch: Watching
+    progress: Callable[[ProgressReport], None] | None
+    began: float = field(default_factory=time.monotonic)
+    delivered: int = 0
+    commits: int = 0
+    worked: int = 0
+    _before: tuple[int, int] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        pipeline: "Pipeline",
+        source: Source | AsyncSource | None,
+        found: Run,
+        progress: Callable[[ProgressReport], None] | None,
+        max_rejected: float | None,
+    ) -> "Session":
+        """Everything that a run is worked with."""
+        store = pipeline.state.store
+        with store.read() as tx:
+            row = runs.pipeline(tx, pipeline.name)
+        watch = Watching.of(row.fields, pipeline.contract)
+        writing = Writing(pipeline.name, pipeline.version_digest)
+        intake = Intake(
+            contract=pipeline.contract,
+            key=pipeline.key,
+            source=found.source,
+            writing=writing,
+            ordered_by=pipeline.ordered_by,
+        )
+        limit = pipeline.max_rejected if max_rejected is None else max_rejected
+
+        def halt(rejected: int, seen: int) -> None:
+            if seen >= _JUDGED_AFTER and rejected > limit * seen:
+                raise DriftError(_flood(rejected, seen, watch.changes()))
+
+        def approved(doc: dict[str, Any]) -> bool:
+            state = pipeline.state
+            return is_approved(store, pipeline.name, doc, anchor=state.anchor, repository=state.repository_id)
+
+        work = Work(
+            store, row.id, pipeline.name, pipeline.chain, intake, writing, pipeline.requeue, watch, halt,
+            lambda *_: None, approved,
+        )  # fmt: skip
+        session = cls(pipeline, row.id, found, source, work, watch, progress)
+        work.report = session.reported
+        return session
+
+    def work_chunk(self, number: int) -> Progress:
+        """Take one chunk up and work it to its end."""
+        assert self.source is not None  # noqa: S101 - only a retry has none
+        store = self.pipeline.state.store
+        with store.begin() as tx:
+            lookup = bool(outcomes.any_of(tx, self.pipeline_id))
+            chunk = runs.take(tx, self.run.id, number, uuid.uuid4().hex)
+        self._chunk = chunk
+        writer = self.work.writer(chunk, self.pipeline.commit_seconds)
+        limits = self.pipeline.limits
+        if chunk.attempts > DEATHS:
+            limits = Limits(1, limits.rate)  # Something kills the process: one at a time, so that it can be told which.
+        with Flight(self._marker(f"run-{self.run.id}-{number}")) as flight:
+            if limits.concurrency == 1 and not self.work.chain.is_async and isinstance(self.source, Source):
+                ended = ChunkRun(self.work, chunk, writer, flight).run(self.source, lookup=lookup)
+            else:
+                concurrent = ConcurrentRun(
+                    self.work, chunk, writer, limits, flight if limits.concurrency == 1 else None
+                )
+                ended = asyncio.run(concurrent.run(self._records(chunk, lookup)))
+        self.commits += writer.commits
+        return ended
+
+    def _records(self, chunk: Chunk, lookup: bool) -> Any:
+        if isinstance(self.source, Source):
+            return self.work.records(self.source, chunk, lookup=lookup)
+        return self._async_records(chunk)
+
+    async def _async_records(self, chunk: Chunk) -> AsyncIterator[Ready]:
+        assert isinstance(self.source, AsyncSource)  # noqa: S101
+        start = chunk.position
+        async for end, raw in self.source.aread(chunk.position):
+            for ready in self.work.one(start, end, raw, chunk):
+                yield ready
+            start = end
+
+    def work_due(self, *, everything: bool) -> set[int]:
+        """Work the retry queue; gives the runs that changed."""
+        before = None if everything else self.pipeline.clock()
+        with Flight(self._marker(f"due-{self.pipeline.name}")) as flight:
+            return work_due(self.work, flight, before=before, commit_seconds=self.pipeline.commit_seconds)
+
+    def deliver(self, found: Run, sink: Sink | None) -> None:
+        """Give a run's results to ``sink``, or to the one that the run named."""
+        target = sink or (open_sink(found.sink) if found.sink else None)
+        if target is not None:
+            self.delivered += deliver(self.pipeline.state.store, found.id, target)
+
+    def reported(self, progress: Progress, rejected: int) -> None:
+        """Pass on how far the chunk is."""
+        seconds = time.monotonic() - self.began
+        self.worked = progress.seen - self._chunk.seen
+        if self.progress is None:
+            return
+        total = None if self.source is None else self.source.total()
+        rate = self.worked / seconds if seconds else 0.0
+        passed = progress.position - self._chunk.position
+        eta = (total - progress.position) * seconds / passed if total and passed > 0 else None
+        self.progress(ProgressReport(progress.seen, progress.position, total, seconds, rate, eta, rejected))
+
+    def report_all(self) -> None:
+        """Tell how far all chunks are, whoever works them."""
+        if self.progress is None:
+            return
+        with self.pipeline.state.store.read() as tx:
+            chunks = runs.chunks_of(tx, self.run.id)
+        seen, passed = sum(c.seen for c in chunks), sum(c.position - c.start for c in chunks)
+        self._before = (seen, passed) if self._before is None else self._before
+        self.worked = seen - self._before[0]
+        seconds = time.monotonic() - self.began
+        total = None if self.source is None else self.source.total()
+        newly = passed - self._before[1]
+        eta = (total - passed) * seconds / newly if total and newly > 0 else None
+        rate = self.worked / seconds if seconds else 0.0
+        self.progress(ProgressReport(seen, passed, total, seconds, rate, eta, 0))
+
+    def _marker(self, name: str) -> Path:
+        return self.pipeline.state.directory / "flight" / name
+
+
+def _summary(session: Session, found: Run, *, delivered: int) -> Summary:
+    with session.pipeline.state.store.read() as tx:
+        chunks = runs.chunks_of(tx, found.id)
+        states = outcomes.counts(tx, run=found.id)
+    return Summary(
+        pipeline=session.pipeline.name,
+        run=found.id,
+        seen=sum(chunk.seen for chunk in chunks),
+        states=states,
+        repeated=sum(chunk.repeated for chunk in chunks),
+        delivered=delivered,
+        changes=tuple(session.watch.changes()),
+        commits=session.commits,
+        seconds=time.monotonic() - session.began,
+        worked=session.worked,
+        version=session.pipeline.version_digest,
+    )
+
+
+def _flood(rejected: int, seen: int, changes: list[FieldChange]) -> str:
+    what = "; ".join(f"field {c.field} is {c.change} in {c.rate:.0%} (was {c.was}, now {c.now})" for c in changes[:5])
+    return f"{rejected} of {seen} records were refused by the contract" + (f": {what}" if what else "")
+
+
+def _secret(pipeline: "Pipeline") -> list[str]:
+    return [] if pipeline.contract is None else sorted(pipeline.contract.secret_paths)
+
+
+def _sink(sink: "Out", source: "In") -> Sink:
+    opened = open_sink(sink)
+    if (
+        isinstance(sink, str | Path)
+        and isinstance(source, str | Path)
+        and Path(sink).resolve() == Path(source).resolve()
+    ):
+        raise UsageError(f"{sink} is the input; the results would replace it")
+    return opened
+
+
+def path_of(sink: "Out | None") -> Path | None:
+    """The file that later results go to as well; other sinks are given anew each time."""
+    return Path(sink).resolve() if isinstance(sink, str | Path) else None

@@ -1,0 +1,92 @@
+"""Runs and what became of their records; the proof of one outcome; whether everything stored fits."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from nightcrew.model import merkle
+from nightcrew.model.errors import IntegrityError, NightcrewError
+from nightcrew.pipeline.parked import split_name
+from nightcrew.store import ledger, outcomes, runs
+from nightcrew.store.store import Store, Tx
+
+PROOF = "nightcrew.proof/v1"
+
+
+def run_lines(store: Store, pipeline: str | None) -> list[dict[str, Any]]:
+    """Every run, oldest first: its state, its source, records seen and outcomes by state. Raises NotFoundError."""
+    with store.read() as tx:
+        names = {row.id: row.name for row in runs.all_pipelines(tx)}
+        wanted = None if pipeline is None else runs.pipeline(tx, pipeline).id
+        return [_line(tx, run, names[run.pipeline]) for run in runs.list(tx, wanted)]
+
+
+def _line(tx: Tx, run: runs.Run, name: str) -> dict[str, Any]:
+    chunks = runs.chunks_of(tx, run.id)
+    return {
+        "run": run.id,
+        "pipeline": name,
+        "state": run.state,
+        "source": run.source,
+        "started": run.started,
+        "ended": run.ended,
+        "seen": sum(chunk.seen for chunk in chunks),
+        "repeated": sum(chunk.repeated for chunk in chunks),
+        "states": outcomes.counts(tx, run=run.id),
+    }
+
+
+def prove(store: Store, name: str) -> dict[str, Any]:
+    """A proof that the outcome of ``PIPELINE/KEY`` is in the ledger, for somebody who trusts nothing but the ledger.
+
+    The outcome's bytes, the path of hashes to its batch's root (RFC 6962), and the ledger's entry that names the root.
+    Raises NotFoundError, and IntegrityError if what is stored does not fit.
+    """
+    pipeline, key = split_name(name)
+    with store.read() as tx:
+        stored = outcomes.get(tx, runs.pipeline(tx, pipeline).id, key)
+        batch = outcomes.batch(tx, stored.batch)
+        entry = next(ledger.entries(tx, after=batch.entry - 1, limit=1))
+        ledger.check(tx, entry)
+    leaf = merkle.leaf_hash(stored.doc.encode())
+    path = merkle.path(batch.leaves, stored.leaf)
+    if ledger.data(entry).get("root") != batch.root.hex() or not merkle.verify(leaf, path, batch.root):
+        raise IntegrityError(f"the outcome of {name} is not what the ledger has")
+    return {
+        "schema": PROOF,
+        "outcome": stored.doc,
+        "path": [{"left": step.left, "hash": step.hash.hex()} for step in path],
+        "root": batch.root.hex(),
+        "entry": entry._asdict(),
+    }
+
+
+def problems(tx: Tx) -> Iterator[tuple[str, str]]:
+    """(``record:PIPELINE/KEY`` or ``batch:N``, what is wrong) for every outcome that the ledger does not vouch for."""
+    names = {row.id: row.name for row in runs.all_pipelines(tx)}
+    known: dict[int, list[bytes] | None] = {}
+    for stored in outcomes.list(tx, None):
+        if stored.batch not in known:
+            if len(known) > 64:
+                known.clear()
+            try:
+                known[stored.batch] = _vouched(tx, stored.batch)
+            except NightcrewError as error:
+                known[stored.batch] = None
+                yield f"batch:{stored.batch}", str(error)
+        leaves = known[stored.batch]
+        if leaves is not None and leaves[stored.leaf : stored.leaf + 1] != [merkle.leaf_hash(stored.doc.encode())]:
+            yield f"record:{names.get(stored.pipeline, '?')}/{stored.key}", "it is not what the ledger has"
+    for run in runs.list(tx):
+        seen = sum(chunk.seen for chunk in runs.chunks_of(tx, run.id))
+        repeated = sum(chunk.repeated for chunk in runs.chunks_of(tx, run.id))
+        total = sum(outcomes.counts(tx, run=run.id).values())
+        if run.state == "done" and seen != total + repeated:
+            yield f"run:{run.id}", f"{seen} records were read and {total + repeated} are accounted for"
+
+
+def _vouched(tx: Tx, number: int) -> list[bytes]:
+    batch = outcomes.batch(tx, number)
+    entry = next(ledger.entries(tx, after=batch.entry - 1, limit=1), None)
+    if entry is None or ledger.data(entry).get("root") != batch.root.hex() or entry.subject != f"batch:{number}":
+        raise IntegrityError(f"the ledger does not have the root of batch {number}")
+    return batch.leaves

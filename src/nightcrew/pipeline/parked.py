@@ -1,0 +1,298 @@
+"""Records that wait for a person: those held by a gate, and those in quarantine. Decided by signature, or released."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nightcrew.approvals import Signer, TrustAnchor, fresh_nonce, sign_decision, verify_approval
+from nightcrew.model.canonical import sha256_hex
+from nightcrew.model.clock import Clock, system_clock
+from nightcrew.model.errors import NightcrewError, TransitionError, UsageError
+from nightcrew.model.review import Decision
+from nightcrew.model.statement import DigestSet, Subject
+from nightcrew.store import decisions, outcomes, runs
+from nightcrew.store.outcomes import Row, Stored
+from nightcrew.store.store import Store, Tx
+
+MAX_AT_ONCE = 1000
+"""Records that one signature may cover."""
+
+_MASK = "***"
+
+
+@dataclass(frozen=True)
+class Parked:
+    """One record that is not settled, as a person is shown it; fields that the contract calls secret are masked."""
+
+    pipeline: str
+    key: str
+    state: str
+    kind: str | None
+    reason: str
+    confidence: float | None
+    next_at: str | None
+    attempts: int
+    rounds: int
+    input: Any
+    output: Any
+    document: dict[str, Any]
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """How commands name it."""
+        return f"{self.pipeline}/{self.key}"
+
+
+def listed(
+    store: Store,
+    *,
+    states: Sequence[str],
+    pipeline: str | None = None,
+    kind: str | None = None,
+    limit: int | None = 100,
+) -> list[Parked]:
+    """Records in ``states``, oldest first. Raises NotFoundError for a pipeline that is not known."""
+    with store.read() as tx:
+        known = {row.id: row for row in runs.all_pipelines(tx)}
+        wanted = None if pipeline is None else runs.pipeline(tx, pipeline).id
+        found = outcomes.list(tx, wanted, states=states, kind=kind, limit=limit)
+        return [_parked(stored, known[stored.pipeline]) for stored in found]
+
+
+def shown(store: Store, name: str) -> Parked:
+    """One record, named ``PIPELINE/KEY``, in any state. Raises NotFoundError, UsageError."""
+    pipeline, key = split_name(name)
+    with store.read() as tx:
+        row = runs.pipeline(tx, pipeline)
+        return _parked(outcomes.get(tx, row.id, key), row)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """``PIPELINE/KEY`` in its parts; the key may have slashes. Raises UsageError."""
+    pipeline, slash, key = name.partition("/")
+    if not (pipeline and slash and key):
+        raise UsageError(f"{name!r} does not name a record; write PIPELINE/KEY, such as fraud/tx-17")
+    return pipeline, key
+
+
+def release(store: Store, names: Iterable[str], *, actor: str) -> int:
+    """Give quarantined records back to the retry queue, due now; gives how many. Raises TransitionError, NotFoundError.
+
+    The next ``Pipeline.retry`` or ``run`` works them, and only them, from the step that failed.
+    """
+    return _leave(store, names, "waiting_retry", "released", actor, "")
+
+
+def discard(store: Store, names: Iterable[str], *, actor: str, reason: str) -> int:
+    """Decide that quarantined records are not to be worked; they stay stored, with the reason. Gives how many."""
+    return _leave(store, names, "discarded", "discarded", actor, reason)
+
+
+def _leave(store: Store, names: Iterable[str], state: str, why: str, actor: str, reason: str) -> int:
+    with store.begin() as tx:
+        total = 0
+        for pipeline, keys in _grouped(names).items():
+            row = runs.pipeline(tx, pipeline)
+            pairs = []
+            for stored in _all(tx, row.id, keys):
+                if stored.state != "quarantined":
+                    raise TransitionError(f"{pipeline}/{stored.key} is {stored.state}, not quarantined")
+                pairs.append((stored, _left(tx, stored, state, reason)))
+            total += outcomes.change(tx, pipeline, pairs, why=why, actor=actor)
+    return total
+
+
+def _left(tx: Tx, stored: Stored, state: str, reason: str) -> Row:
+    doc = outcomes.document(stored)
+    if state == "waiting_retry":
+        doc.update(rounds=0, reason=f"released; before: {doc['reason']}", failure=None)
+        return Row(stored.key, state, None, tx.stamp(), stored.input or b"", _text(doc))
+    doc.update(reason=f"discarded: {reason}" if reason else f"discarded; before: {doc['reason']}")
+    return Row(stored.key, state, stored.kind, None, stored.input or b"", _text(doc))
+
+
+def decide(
+    store: Store,
+    names: Sequence[str],
+    decision: Decision,
+    *,
+    anchor: TrustAnchor,
+    repository: str,
+    reviewer: str,
+    open_signer: Callable[[], Signer],
+    clock: Clock,
+    comment: str = "",
+    policy_sha256: str | None = None,
+) -> int:
+    """Approve or reject records held by a gate, all of one pipeline, by one signature over exactly their outcomes.
+
+    An approved record goes on with the steps after its gate, or is settled with the output that was seen; a rejected
+    one is not. ``open_signer`` is called once, after everything else is known to fit. Gives how many. Raises
+    UsageError, TransitionError (it does not wait, or changed meanwhile), ApprovalError.
+    """
+    if decision is Decision.ESCALATE:
+        raise UsageError("records are approved or rejected; to ask another person, tell them the record's name")
+    grouped = _grouped(names)
+    if len(grouped) != 1 or not 0 < len(names) <= MAX_AT_ONCE:
+        raise UsageError(f"one decision is about 1 to {MAX_AT_ONCE} records of one pipeline")
+    [(pipeline, keys)] = grouped.items()
+    with store.read() as tx:
+        row = runs.pipeline(tx, pipeline)
+        waiting = _waiting(tx, row, keys)
+    subjects = _subjects(pipeline, waiting)
+    name = f"records/{pipeline}"
+    envelope = sign_decision(
+        open_signer(),
+        reviewer=reviewer,
+        repository=repository,
+        review_id=name,
+        subjects=subjects,
+        decision=decision,
+        nonce=fresh_nonce(),
+        clock=clock,
+        comment=comment,
+        policy_sha256=policy_sha256,
+    )
+    with store.begin() as tx:
+        waiting = _waiting(tx, row, keys)
+        verified = verify_approval(
+            envelope.encode(),
+            anchor=anchor,
+            repository=repository,
+            review_id=name,
+            subjects=_subjects(pipeline, waiting),
+            clock=clock,
+            decision=decision,
+            used_nonces=lambda nonce: decisions.nonce_user(tx, nonce),
+        )
+        decided = decisions.add(
+            tx,
+            pipeline=row.id,
+            decision=str(decision),
+            reviewer=verified.reviewer,
+            comment=verified.comment,
+            envelope=envelope.encode().decode(),
+            nonce=verified.nonce,
+            subjects=[(subject.name, str(subject.digest.sha256)) for subject in _subjects(pipeline, waiting)],
+        )
+        review = {"decision": decided, "by": verified.reviewer, "verdict": str(decision)}
+        pairs = [(stored, _decided(tx, stored, decision, review)) for stored in waiting]
+        return outcomes.change(tx, pipeline, pairs, why=str(decision), actor=f"reviewer:{verified.reviewer}")
+
+
+def is_approved(store: Store, pipeline: str, doc: dict[str, Any], *, anchor: TrustAnchor, repository: str) -> bool:
+    """Whether a person's signature, verified now, stands for exactly what this outcome's record goes on with."""
+    review = doc.get("review")
+    if not isinstance(review, dict) or not isinstance(review.get("held"), str):
+        return False
+    try:
+        held = json.loads(review["held"])
+        if any(held[name] != doc[name] for name in ("pipeline", "key", "input", "output", "stage")):
+            return False
+        with store.read() as tx:
+            decided = decisions.get(tx, str(review.get("decision")))
+        subjects = tuple(Subject(name=name, digest=DigestSet(sha256=digest)) for name, digest in decided.subjects)
+        verify_approval(
+            decided.envelope.encode(),
+            anchor=anchor,
+            repository=repository,
+            review_id=f"records/{pipeline}",
+            subjects=subjects,
+            clock=system_clock,
+            decision=Decision.APPROVE,
+        )
+    except (NightcrewError, KeyError, ValueError, TypeError):
+        return False
+    return (_subject_name(pipeline, held["key"]), sha256_hex(review["held"].encode())) in set(decided.subjects)
+
+
+def _decided(tx: Tx, stored: Stored, decision: Decision, review: dict[str, Any]) -> Row:
+    """What the decision makes of a record. That it was approved is shown by the signature, not by this row."""
+    doc = outcomes.document(stored)
+    doc["review"] = {**review, "held": stored.doc}
+    if decision is Decision.REJECT:
+        return Row(stored.key, "rejected", None, None, stored.input or b"", _text(doc))
+    return Row(stored.key, "waiting_retry", None, tx.stamp(), stored.input or b"", _text(doc))
+
+
+def _waiting(tx: Tx, row: runs.PipelineRow, keys: Sequence[str]) -> list[Stored]:
+    found = _all(tx, row.id, keys)
+    for stored in found:
+        if stored.state != "in_review":
+            raise TransitionError(f"{row.name}/{stored.key} is {stored.state}: it does not wait for a decision")
+    return found
+
+
+def _subjects(pipeline: str, waiting: Iterable[Stored]) -> tuple[Subject, ...]:
+    found = [
+        Subject(name=_subject_name(pipeline, stored.key), digest=DigestSet(sha256=outcomes.digest(stored)))
+        for stored in waiting
+    ]
+    return tuple(sorted(found, key=lambda subject: subject.name))
+
+
+def _subject_name(pipeline: str, key: str) -> str:
+    """In-toto names are short here: a long key is named by its digest."""
+    name = f"record/{pipeline}/{key}"
+    return name if len(name) <= 200 else f"record/{pipeline}/sha256:{sha256_hex(key.encode())}"
+
+
+def _all(tx: Tx, pipeline: int, keys: Sequence[str]) -> list[Stored]:
+    known = outcomes.existing(tx, pipeline, keys)
+    return [known[key] if key in known else outcomes.get(tx, pipeline, key) for key in keys]
+
+
+def _grouped(names: Iterable[str]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for name in names:
+        pipeline, key = split_name(name)
+        if key not in grouped.setdefault(pipeline, []):
+            grouped[pipeline].append(key)
+    return grouped
+
+
+def _parked(stored: Stored, row: runs.PipelineRow) -> Parked:
+    doc = outcomes.document(stored)
+    return Parked(
+        pipeline=row.name,
+        key=stored.key,
+        state=stored.state,
+        kind=stored.kind,
+        reason=doc["reason"],
+        confidence=doc["confidence"],
+        next_at=stored.next_at,
+        attempts=doc["attempts"],
+        rounds=doc["rounds"],
+        input=masked(_readable(stored.input), row.secret),
+        output=masked(doc["output"], row.secret),
+        document={**doc, "output": masked(doc["output"], row.secret)},
+        digest=outcomes.digest(stored),
+    )
+
+
+def masked(value: Any, secret: Sequence[str]) -> Any:
+    """``value`` with what lies at the ``secret`` paths (``a.b``) replaced; nothing else is changed."""
+    if not isinstance(value, dict):
+        return value
+    top = {path.partition(".")[0]: path.partition(".")[2] for path in secret}
+    return {
+        name: _MASK
+        if top.get(name) == ""
+        else masked(part, [p.partition(".")[2] for p in secret if p.startswith(f"{name}.")])
+        for name, part in value.items()
+    }
+
+
+def _readable(data: bytes | None) -> Any:
+    if data is None:
+        return None
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return data[:2000].decode(errors="backslashreplace")
+
+
+def _text(doc: dict[str, Any]) -> str:
+    return json.dumps(doc, ensure_ascii=False, separators=(",", ":"))

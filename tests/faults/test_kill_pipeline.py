@@ -1,0 +1,172 @@
+"""kill -9 of a run of records at many moments: sums add up, each key exactly once, nothing lost, memory flat."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightcrew.approvals import TrustAnchor
+from nightcrew.pipeline.overview import problems
+from nightcrew.pipeline.state import State, find_state
+from tests.faults import fraud_app
+
+RECORDS = int(os.environ.get("NIGHTCREW_STORM_RECORDS", "60000"))
+KILLS = int(os.environ.get("NIGHTCREW_STORM_KILLS", "5"))
+MAX_RSS_MIB = 300
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
+    env = {**os.environ, "NIGHTCREW_CONFIG_DIR": str(folder / "config")}
+    argv = [sys.executable, "-m", "nightcrew", "run", "app.py:fraud", "--input", "tx.jsonl", "--json", *more]
+    return subprocess.Popen(
+        argv, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def prepare(folder: Path) -> None:
+    shutil.copy(fraud_app.__file__, folder / "app.py")
+
+
+def ended(running: subprocess.Popen[bytes], timeout: float = 600) -> dict[str, Any]:
+    out, errors = running.communicate(timeout=timeout)
+    assert running.returncode in (0, 1), errors.decode()
+    summary: dict[str, Any] = json.loads(out)
+    return summary
+
+
+def state(folder: Path) -> State:
+    return find_state(folder, anchor=TrustAnchor(folder / "config" / "trust"))
+
+
+def check(folder: Path, summary: dict[str, Any], fates: dict[fraud_app.Fate, int], records: int) -> None:
+    assert summary["adds_up"] is True
+    assert summary["seen"] == records
+    assert summary["repeated"] == 0
+    assert summary["accepted"] == fates["accepted"]
+    assert summary["in_review"] == fates["gated"]
+    assert summary["quarantined"] == fates["contract"] + fates["permanent"]
+    assert summary["waiting_retry"] == fates["transient"]
+    with sqlite3.connect(folder / ".nightcrew" / "nightcrew.db") as database:
+        rows, keys = database.execute("SELECT count(*), count(DISTINCT key) FROM outcomes").fetchone()
+        assert rows == keys == records
+        # What waits keeps its input; what is settled has a result.
+        lost = database.execute(
+            "SELECT count(*) FROM outcomes WHERE state NOT IN ('accepted') AND input IS NULL"
+        ).fetchone()
+        assert lost == (0,)
+        counted = dict(database.execute("SELECT state, count(*) FROM outcomes GROUP BY state"))
+        assert counted == {name: summary[name] for name in counted}
+    opened = state(folder)
+    try:
+        with opened.store.read() as tx:
+            assert list(problems(tx)) == []
+    finally:
+        opened.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_killed_run_of_records_ends_complete(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    fates = fraud_app.write(tmp_path / "tx.jsonl", RECORDS)
+    rng = random.Random(11)
+    peak = kills = 0
+    work = RECORDS / 40_000  # Seconds; a process needs about one more before it works.
+    while True:
+        running = start(tmp_path, "--sink", "out.jsonl")
+        patience = 0.8 + rng.uniform(0, 1.5 * work / KILLS) if kills < KILLS else 3000
+        peak = max(peak, wait(running, patience))
+        if running.poll() is not None:
+            break
+        os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+        kills += 1
+    summary = ended(running)
+    check(tmp_path, summary, fates, RECORDS)
+    delivered = [json.loads(line)["key"] for line in (tmp_path / "out.jsonl").open()]
+    assert len(delivered) == len(set(delivered)) == fates["accepted"]
+    print(f"\n{RECORDS:,} records, killed {kills} times, peak {peak} MiB, {summary['rate']:,.0f}/s at the end")
+    assert kills >= min(KILLS, 2)
+    assert peak < MAX_RSS_MIB
+
+
+def wait(running: subprocess.Popen[bytes], seconds: float) -> int:
+    """Wait for the end or for ``seconds``; gives the peak resident memory in MiB."""
+    until, peak = time.monotonic() + seconds, 0
+    while time.monotonic() < until and running.poll() is None:
+        time.sleep(0.02)
+        try:
+            status = Path(f"/proc/{running.pid}/status").read_text()
+        except OSError:
+            break
+        found = [line for line in status.splitlines() if line.startswith("VmHWM")]
+        peak = max(peak, int(found[0].split()[1]) // 1024) if found else peak
+    return peak
+
+
+@pytest.mark.parametrize("how", ["poison", "deadly"])
+def test_record_that_kills_its_process_is_isolated_and_quarantined(how: fraud_app.Fate, tmp_path: Path) -> None:
+    prepare(tmp_path)
+    lines = [json.dumps(fraud_app.record(number, how if number == 700 else "accepted")) for number in range(1000)]
+    (tmp_path / "tx.jsonl").write_text("\n".join(lines))
+    deaths = 0
+    while True:
+        running = start(tmp_path)
+        out, errors = running.communicate(timeout=60)
+        if running.returncode >= 0:
+            break
+        deaths += 1
+        assert deaths < 10, "it is retried for ever"
+    summary = json.loads(out)
+    assert running.returncode == 1, errors.decode()
+    assert deaths == 3
+    assert (summary["accepted"], summary["quarantined"]) == (999, 1)
+    opened = state(tmp_path)
+    try:
+        from nightcrew.pipeline.parked import shown
+
+        found = shown(opened.store, "fraud/tx-00000700")
+        assert (found.state, found.kind) == ("quarantined", "permanent.poison")
+    finally:
+        opened.close()
+
+
+def test_two_processes_do_not_run_the_same_pipeline(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    fraud_app.write(tmp_path / "tx.jsonl", 60_000)
+    first = start(tmp_path)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / ".nightcrew" / "flight").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second = start(tmp_path)
+    out, errors = second.communicate(timeout=60)
+    assert second.returncode == 75, errors.decode()
+    assert json.loads(errors)["error"]["code"] == "NC-BUSY"
+    assert str(first.pid) in json.loads(errors)["error"]["message"]
+    assert out == b""
+    assert ended(first)["adds_up"]
+
+
+def test_interrupted_run_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    fates = fraud_app.write(tmp_path / "tx.jsonl", 60_000)
+    first = start(tmp_path)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / ".nightcrew" / "flight").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.6)
+    os.kill(first.pid, signal.SIGINT)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 130, errors.decode()
+    with sqlite3.connect(tmp_path / ".nightcrew" / "nightcrew.db") as database:
+        assert database.execute("SELECT count(*) FROM outcomes").fetchone()[0] > 0
+    check(tmp_path, ended(start(tmp_path)), fates, 60_000)

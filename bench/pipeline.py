@@ -40,8 +40,8 @@ FAST = (
     Peer("Prefect, a task a record", "prefect_flow:run", 60, "prefect"),
 )
 SLOW = (
-    Peer("asyncio alone, nothing stored", "slow:run_gather", 4_000),
-    Peer("nightcrew pipeline", "nightcrew_pipeline:run_slow", 4_000),
+    Peer("asyncio alone, nothing stored", "slow:run_gather", 16_000),
+    Peer("nightcrew pipeline", "nightcrew_pipeline:run_slow", 16_000),
     Peer("LangGraph, AsyncSqliteSaver", "slow:run_langgraph", 640, "langgraph"),
     Peer("DBOS, a workflow a record", "slow:run_dbos", 640, "dbos"),
     Peer("Prefect, a task a record", "slow:run_prefect", 128, "prefect"),

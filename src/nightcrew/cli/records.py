@@ -45,8 +45,8 @@ def run(
     ],
     sink: Sink = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="processes that work the run; on Postgres also on several machines")
-    ] = 1,
+        int | None, typer.Option(min=1, help="work in so many processes; on Postgres also on several machines")
+    ] = None,
     new: Annotated[bool, typer.Option("--new", help="give up an unfinished run whose input has changed since")] = False,
     max_rejected: MaxRejected = None,
     lease: Annotated[
@@ -59,7 +59,7 @@ def run(
     pipeline = _loaded(target)
     try:
         with Bar(pipeline.name) as bar:
-            if workers == 1:
+            if workers is None:
                 summary = pipeline.run(input_, sink=sink, new=new, max_rejected=max_rejected, progress=bar)
             else:
                 from nightcrew.pipeline.workers import run_workers

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from nightcrew.pipeline.chain import Made
 from nightcrew.pipeline.flight import Flight
 from nightcrew.pipeline.intake import Ready
+from nightcrew.pipeline.outcome import Origin
 from nightcrew.pipeline.runner import DEATHS, Work
 from nightcrew.pipeline.writer import MAX_ROWS, Progress, Writer
 from nightcrew.store.outcomes import Row
@@ -34,6 +36,8 @@ class _Entry:
     end: int
     skip: str
     row: Row | None = None
+    origin: Origin | None = None
+    made: Made | None = None
     committed: bool = False
 
 
@@ -58,6 +62,8 @@ class ConcurrentRun:
     async def run(self, records: Iterator[Ready] | AsyncIterator[Ready]) -> Progress:
         """Work it to its end. An interruption, or an error of the source, keeps what is done and is raised again."""
         self._slots = asyncio.Semaphore(self.limits.concurrency)
+        # As many again are read and prepared while the others wait for their answers, so that a slot is never empty.
+        self._ahead = asyncio.Semaphore(2 * self.limits.concurrency)
         self._room = asyncio.Event()
         self._pool = None if self.work.chain.is_async else ThreadPoolExecutor(self.limits.concurrency, "nightcrew-step")
         committer = asyncio.create_task(self._commit_as_due())
@@ -93,9 +99,7 @@ class ConcurrentRun:
                 entry.row = self.work.poisoned(ready)
                 self._through.append(entry)
             else:
-                await self._slots.acquire()
-                if self.flight is not None:
-                    self.flight.enter(ready.start)
+                await self._ahead.acquire()
                 if pause:
                     begin = max(begin + pause, time.perf_counter())
                     await asyncio.sleep(begin - time.perf_counter())
@@ -124,13 +128,15 @@ class ConcurrentRun:
         try:
             if before is not None:
                 await asyncio.wait([before])
-            chain = self.work.chain
-            if self._pool is None:
-                made = await chain.run_async(ready.record)
-            else:
-                made = await asyncio.get_running_loop().run_in_executor(self._pool, chain.run, ready.record)
-            assert ready.origin is not None  # noqa: S101 - for the type checker: it has work to do
-            entry.row = self.work.row(ready.origin, made)
+            async with self._slots:
+                if self.flight is not None:
+                    self.flight.enter(ready.start)
+                chain = self.work.chain
+                if self._pool is None:
+                    entry.made = await chain.run_async(ready.record)
+                else:
+                    entry.made = await asyncio.get_running_loop().run_in_executor(self._pool, chain.run, ready.record)
+            entry.origin = ready.origin
             self._through.append(entry)
         except asyncio.CancelledError:
             raise
@@ -139,7 +145,7 @@ class ConcurrentRun:
         finally:
             if self.flight is not None:
                 self.flight.leave()
-            self._slots.release()
+            self._ahead.release()
 
     def _fail(self, error: BaseException) -> None:
         self._failed = self._failed or error
@@ -159,7 +165,7 @@ class ConcurrentRun:
 
     async def _commit(self, *, done: bool) -> None:
         through, self._through = self._through, []
-        rows = [entry for entry in through if entry.row is not None]
+        rows = [entry for entry in through if not entry.skip]
         before = self.progress
         after = Progress(before.position, before.seen, before.repeated, done)
 
@@ -177,7 +183,7 @@ class ConcurrentRun:
             return after
 
         try:
-            await asyncio.to_thread(self.writer.commit, [entry.row for entry in rows if entry.row], settle)
+            await asyncio.to_thread(self._write, rows, settle)
         except BaseException as error:
             self._fail(error)
             raise
@@ -191,6 +197,18 @@ class ConcurrentRun:
                 self.work.halt(self.work.intake.rejected, after.seen - self.chunk.seen)
             except Exception as error:
                 self._fail(error)
+
+    def _write(self, entries: list[_Entry], settle: Callable[[frozenset[int]], Progress]) -> None:
+        """In the writer's thread: what was made becomes rows here, off the loop that keeps the calls going."""
+        rows = []
+        for entry in entries:
+            if entry.made is not None and entry.origin is not None:
+                entry.row, entry.made = self.work.row(entry.origin, entry.made), None
+            if entry.row is not None:
+                rows.append(entry.row)
+        self.writer.commit(rows, settle)
+        for entry in entries:
+            entry.row = None
 
     def _prefix(self) -> Iterator[_Entry]:
         """The records, from the oldest on, that are all committed: a resumed run begins after them."""

@@ -12,7 +12,7 @@ from nightcrew.pipeline.chain import Made
 from nightcrew.pipeline.flight import Flight
 from nightcrew.pipeline.intake import Ready
 from nightcrew.pipeline.outcome import Origin
-from nightcrew.pipeline.runner import DEATHS, Work
+from nightcrew.pipeline.runner import DEATHS, Work, refused
 from nightcrew.pipeline.writer import MAX_ROWS, Progress, Writer
 from nightcrew.store.outcomes import Row
 from nightcrew.store.runs import Chunk
@@ -58,6 +58,7 @@ class ConcurrentRun:
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._failed: BaseException | None = None
         self._ending = False
+        self._rejected = 0
 
     async def run(self, records: Iterator[Ready] | AsyncIterator[Ready]) -> Progress:
         """Work it to its end. An interruption, or an error of the source, keeps what is done and is raised again."""
@@ -183,7 +184,7 @@ class ConcurrentRun:
             return after
 
         try:
-            await asyncio.to_thread(self._write, rows, settle)
+            rejected = await asyncio.to_thread(self._write, rows, settle)
         except BaseException as error:
             self._fail(error)
             raise
@@ -191,15 +192,19 @@ class ConcurrentRun:
             self._entries.popleft()
         self._room.set()
         self.progress = after
-        self.work.report(after, self.work.intake.rejected)
-        if not done:
+        self._rejected += rejected
+        self.work.report(after, self._rejected)
+        if not done and not self._ending:
             try:
-                self.work.halt(self.work.intake.rejected, after.seen - self.chunk.seen)
+                self.work.halt(self._rejected, after.seen - self.chunk.seen)
             except Exception as error:
                 self._fail(error)
 
-    def _write(self, entries: list[_Entry], settle: Callable[[frozenset[int]], Progress]) -> None:
-        """In the writer's thread: what was made becomes rows here, off the loop that keeps the calls going."""
+    def _write(self, entries: list[_Entry], settle: Callable[[frozenset[int]], Progress]) -> int:
+        """In the writer's thread: what was made becomes rows here, off the loop that keeps the calls going.
+
+        Gives how many were refused by a contract.
+        """
         rows = []
         for entry in entries:
             if entry.made is not None and entry.origin is not None:
@@ -209,6 +214,7 @@ class ConcurrentRun:
         self.writer.commit(rows, settle)
         for entry in entries:
             entry.row = None
+        return refused(rows)
 
     def _prefix(self) -> Iterator[_Entry]:
         """The records, from the oldest on, that are all committed: a resumed run begins after them."""

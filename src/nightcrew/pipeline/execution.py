@@ -46,6 +46,7 @@ def run(
     """What :meth:`Pipeline.run` does."""
     opened = open_source(source)
     target = None if sink is None else _sink(sink, source)
+    _ = pipeline.chain  # A pipeline that cannot run begins no run.
     store = pipeline.state.store
     with held(store, f"run:{pipeline.name}"):
         found = begin(pipeline, opened, path_of(sink), new=new, parts=[(0, None, 0, 1)])

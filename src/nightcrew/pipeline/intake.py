@@ -48,7 +48,6 @@ class Intake:
         self._ordered_by = reader(ordered_by)
         self._source = source
         self._writing = writing
-        self.rejected = 0
 
     def prepare(self, start: int, end: int, raw: Any) -> Ready:
         """Parse, validate and name one record."""
@@ -81,7 +80,6 @@ class Intake:
             return None
 
     def _refuse(self, start: int, end: int, data: bytes, raw: Any, failure: Failure) -> Ready:
-        self.rejected += 1
         key = self._key_of_refused(raw) or f"{self._source}@{end}"
         origin = Origin(key, sha256(data), end, data)
         return Ready(start, end, origin, None, self._writing.refused(origin, failure))

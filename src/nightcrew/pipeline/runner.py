@@ -19,6 +19,7 @@ from nightcrew.store.outcomes import Row
 from nightcrew.store.runs import Chunk
 from nightcrew.store.store import Store
 
+_REFUSED = frozenset({FailureClass.CONTRACT.value, FailureClass.CORRUPT.value})
 DEATHS = 3
 """A record that was in flight when the process died this many times is quarantined."""
 
@@ -96,6 +97,11 @@ class Work:
             start = end
 
 
+def refused(rows: Iterable[Row]) -> int:
+    """How many of the rows are records that a contract refused."""
+    return sum(1 for row in rows if row.kind in _REFUSED)
+
+
 class Done(NamedTuple):
     """A record that is through: the position after it, its outcome if it needs one, why it needed no work if not."""
 
@@ -113,6 +119,7 @@ class ChunkRun:
         self.writer = writer
         self.flight = flight
         self.progress = Progress(chunk.position, chunk.seen, chunk.repeated)
+        self._rejected = 0
 
     def run(self, source: Source, *, lookup: bool) -> Progress:
         """Work it to its end. An interruption, or an error of the source, keeps what is done and is raised again."""
@@ -135,6 +142,7 @@ class ChunkRun:
                     held += len(row.doc) + len(row.input)
                 if now() >= due or len(through) >= MAX_ROWS or held >= MAX_BYTES:
                     self._commit(through)
+                    self.work.halt(self._rejected, self.progress.seen - self.chunk.seen)
                     held = 0
                     due = self.writer.next_flush()
         except _CommitFailed as failed:
@@ -170,9 +178,8 @@ class ChunkRun:
             raise _CommitFailed(error) from None
         through.clear()
         self.progress = after
-        self.work.report(after, self.work.intake.rejected)
-        if not done:
-            self.work.halt(self.work.intake.rejected, after.seen - self.chunk.seen)
+        self._rejected += refused(rows)
+        self.work.report(after, self._rejected)
 
 
 class _CommitFailed(Exception):

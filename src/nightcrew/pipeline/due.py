@@ -49,11 +49,12 @@ def again(work: Work, stored: Stored) -> Row:
         return work.writing.refused(origin, classify(error), doc["attempts"])
     # Past a gate only with a signature that stands now; else from the beginning, gates included.
     if stage and not work.approved(doc):
-        stage = 0
-        doc["stage"] = 0
+        stage = doc["stage"] = 0
     made = _run(work, record, stage, doc)
+    if stage and made.status == "failed":
+        made.stage, made.output = stage, doc["output"]  # What was signed for is where it goes on from again.
     if made.state == "waiting_retry":
-        return work.requeue.row(work.writing, origin, made, rounds=rounds + (stored.kind is not None))
+        return work.requeue.row(work.writing, origin, made, rounds=rounds + (stored.kind is not None), extra=extra)
     return work.writing.row(origin, made, rounds=rounds, extra=extra)
 
 

@@ -184,7 +184,9 @@ class Session:
 
         def approved(doc: dict[str, Any]) -> bool:
             state = pipeline.state
-            return is_approved(store, pipeline.name, doc, anchor=state.anchor, repository=state.repository_id)
+            return is_approved(
+                store, pipeline.name, doc, anchor=state.anchor, repository=state.repository_id, clock=pipeline.clock
+            )
 
         work = Work(
             store, row.id, pipeline.name, pipeline.chain, intake, writing, pipeline.requeue, watch, halt,

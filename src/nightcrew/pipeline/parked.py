@@ -7,7 +7,7 @@ from typing import Any
 
 from nightcrew.approvals import Signer, TrustAnchor, fresh_nonce, sign_decision, verify_approval
 from nightcrew.model.canonical import sha256_hex
-from nightcrew.model.clock import Clock, system_clock
+from nightcrew.model.clock import Clock
 from nightcrew.model.errors import NightcrewError, TransitionError, UsageError
 from nightcrew.model.review import Decision
 from nightcrew.model.statement import DigestSet, Subject
@@ -182,7 +182,9 @@ def decide(
         return outcomes.change(tx, pipeline, pairs, why=str(decision), actor=f"reviewer:{verified.reviewer}")
 
 
-def is_approved(store: Store, pipeline: str, doc: dict[str, Any], *, anchor: TrustAnchor, repository: str) -> bool:
+def is_approved(
+    store: Store, pipeline: str, doc: dict[str, Any], *, anchor: TrustAnchor, repository: str, clock: Clock
+) -> bool:
     """Whether a person's signature, verified now, stands for exactly what this outcome's record goes on with."""
     review = doc.get("review")
     if not isinstance(review, dict) or not isinstance(review.get("held"), str):
@@ -200,7 +202,7 @@ def is_approved(store: Store, pipeline: str, doc: dict[str, Any], *, anchor: Tru
             repository=repository,
             review_id=f"records/{pipeline}",
             subjects=subjects,
-            clock=system_clock,
+            clock=clock,
             decision=Decision.APPROVE,
         )
     except (NightcrewError, KeyError, ValueError, TypeError):

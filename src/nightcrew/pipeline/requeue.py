@@ -24,12 +24,13 @@ class Requeue:
     clock: Clock = system_clock
     rng: random.Random = field(default_factory=random.Random, compare=False)
 
-    def row(self, writing: Writing, origin: Origin, made: Made, *, rounds: int) -> Row:
-        """The row of a record that has had ``rounds`` further rounds and failed again."""
+    def row(self, writing: Writing, origin: Origin, made: Made, *, rounds: int, extra: str = "") -> Row:
+        """The row of a record that has had ``rounds`` further rounds and failed again; ``extra`` is added to its document."""
         if rounds >= self.rounds:
             made.state = "quarantined"
             made.reason = f"after {rounds} further rounds: {made.reason}"
-            return writing.row(origin, made, rounds=rounds)
+            return writing.row(origin, made, rounds=rounds, extra=extra)
         after = made.failure.retry_after if made.failure is not None else None
         wait = max(self.rng.uniform(0, min(self.cap, self.base * 2**rounds)), after or 0.0)
-        return writing.row(origin, made, rounds=rounds, next_at=isoformat(self.clock() + timedelta(seconds=wait)))
+        next_at = isoformat(self.clock() + timedelta(seconds=wait))
+        return writing.row(origin, made, rounds=rounds, next_at=next_at, extra=extra)

@@ -25,7 +25,7 @@ class Requeue:
     rng: random.Random = field(default_factory=random.Random, compare=False)
 
     def row(self, writing: Writing, origin: Origin, made: Made, *, rounds: int, extra: str = "") -> Row:
-        """The row of a record that has had ``rounds`` further rounds and failed again; ``extra`` is added to its document."""
+        """The row of a record that failed again after ``rounds`` further rounds; ``extra`` is added to its document."""
         if rounds >= self.rounds:
             made.state = "quarantined"
             made.reason = f"after {rounds} further rounds: {made.reason}"

@@ -143,6 +143,12 @@ _TYPES: dict[type[BaseException], Rule] = {
     subprocess.TimeoutExpired: F.TIMEOUT,
     subprocess.CalledProcessError: _ended_child,
 }
+_HTTPX: dict[str, Rule] = {
+    "TimeoutException": F.TIMEOUT,
+    "TransportError": F.NETWORK,
+    "HTTPStatusError": _by_status,
+    "DecodingError": F.CORRUPT,
+}
 _NAMES: dict[str, Rule] = {
     "socket:gaierror": F.NETWORK,
     "socket:herror": F.NETWORK,
@@ -158,10 +164,8 @@ _NAMES: dict[str, Rule] = {
     "sqlalchemy.exc:TimeoutError": F.OVERLOADED,
     "sqlalchemy.exc:DBAPIError": _of_sqlalchemy,
     "psycopg:OperationalError": F.NETWORK,
-    "httpx:TimeoutException": F.TIMEOUT,
-    "httpx:TransportError": F.NETWORK,
-    "httpx:HTTPStatusError": _by_status,
-    "httpx:DecodingError": F.CORRUPT,
+    # httpx2 is what newer model clients are built on; its errors have the names of httpx's.
+    **{f"{package}:{name}": rule for package in ("httpx", "httpx2") for name, rule in _HTTPX.items()},
     "requests.exceptions:JSONDecodeError": F.CORRUPT,
     "requests.exceptions:Timeout": F.TIMEOUT,
     "requests.exceptions:ConnectionError": F.NETWORK,

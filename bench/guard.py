@@ -57,7 +57,10 @@ def contenders() -> dict[str, tuple[Callable[[Any], Any], Any]]:
             nc.guard(score, contract=Transaction, breaker=breaker, retry=retry, observe=observe),
             RECORD,
         ),
-        "guard: breaker, retry, observation": (nc.guard(score, breaker=breaker, retry=retry, observe=observe), TRANSACTION),
+        "guard: breaker, retry, observation": (
+            nc.guard(score, breaker=breaker, retry=retry, observe=observe),
+            TRANSACTION,
+        ),
         "guard: retry": (nc.guard(score, retry=retry), TRANSACTION),
     }
     for name in ("tenacity", "stamina", "pybreaker"):

@@ -15,9 +15,7 @@ def pipeline(directory: Path, concurrency: int = 1) -> nc.Pipeline:
     def observe(_seen: nc.Observation) -> None:
         seen[0] += 1
 
-    return nc.Pipeline(
-        "peer", record=Transaction, key="id", state=directory, concurrency=concurrency, observe=observe
-    )
+    return nc.Pipeline("peer", record=Transaction, key="id", state=directory, concurrency=concurrency, observe=observe)
 
 
 def run(records: list[dict[str, Any]], directory: Path) -> int:

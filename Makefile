@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test lint unit bench storms clean
+.PHONY: demo test lint unit bench peers storms clean
 
 demo: $(STAMP)  ## two shifts on a small real repository, with an approval between them; under a minute
 	$(BIN)/nightcrew demo
@@ -23,9 +23,16 @@ unit: $(STAMP)
 bench: $(STAMP)  ## the benchmarks, in full; prints tables and writes bench/results/
 	$(BIN)/python bench/planner.py
 	$(BIN)/python bench/ledger.py
+	$(BIN)/python bench/guard.py
+	$(BIN)/python bench/pipeline.py
+
+peers: $(STAMP)  ## the orchestrators and libraries that benchmarks and tests/peers compare with, and those tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peers]'
+	$(BIN)/pytest tests/peers -q
 
 storms: $(STAMP)  ## the fault tests in full length (CI runs the same code with fewer rounds)
-	NIGHTCREW_STORM_ROUNDS=30 $(BIN)/pytest tests/faults -q
+	NIGHTCREW_STORM_ROUNDS=30 NIGHTCREW_STORM_RECORDS=1000000 NIGHTCREW_STORM_KILLS=20 \
+	  NIGHTCREW_STORM_SHARED=200000 $(BIN)/pytest tests/faults -q -s
 
 # uv if it is there, else the venv module and pip.
 $(STAMP): pyproject.toml

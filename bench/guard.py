@@ -1,4 +1,4 @@
-"""What a guard costs over the bare call: contract, breaker, retry and observation on, beside tenacity, stamina, pybreaker.
+"""What a guard with everything on costs over the bare call, beside tenacity, stamina and pybreaker.
 
 Run: python bench/guard.py. Rounds are interleaved and the fastest of each counts, since noise only adds. Prints a table
 and writes bench/results/guard.json. The peers come with ``pip install -e '.[peers]'``; one that is missing is named.

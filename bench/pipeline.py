@@ -1,12 +1,13 @@
 """Records a second with one durable outcome each: nightcrew beside DBOS, LangGraph, Prefect and the floor, in one run.
 
 Run: python bench/pipeline.py [--quick]. Each runs in a process of its own, in turns, so that all meet the same machine;
-the median counts. The peers come with ``pip install -e '.[peers]'``; one that is missing is named. Prints two tables and
-writes bench/results/pipeline.json.
+the median counts. The peers come with ``pip install -e '.[peers]'``; one that is missing is named. Prints two tables
+and writes bench/results/pipeline.json.
 """
 
 import argparse
 import importlib
+import importlib.util
 import json
 import statistics
 import subprocess
@@ -27,7 +28,7 @@ class Peer(NamedTuple):
 
     what: str
     where: str
-    count: int
+    calls: int
     needs: str | None = None
 
 
@@ -50,7 +51,7 @@ SLOW = (
 
 def once(peer: Peer) -> float:
     """Records a second of one run in a fresh process; what it imports and sets up for the first record counts not."""
-    argv = [sys.executable, __file__, "--one", peer.where, "--count", str(peer.count)]
+    argv = [sys.executable, __file__, "--one", peer.where, "--count", str(peer.calls)]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=1200)
     if done.returncode:
         raise SystemExit(f"{peer.what} failed:\n{done.stderr[-2000:]}")
@@ -106,8 +107,8 @@ def main() -> None:
         return
     shrink = 10 if options.quick else 1
     rounds = 1 if options.quick else 3
-    fast = measured(tuple(peer._replace(count=max(20, peer.count // shrink)) for peer in FAST), rounds)
-    slow = measured(tuple(peer._replace(count=max(64, peer.count // shrink)) for peer in SLOW), rounds)
+    fast = measured(tuple(peer._replace(calls=max(20, peer.calls // shrink)) for peer in FAST), rounds)
+    slow = measured(tuple(peer._replace(calls=max(64, peer.calls // shrink)) for peer in SLOW), rounds)
     table("One durable outcome a record, SQLite, one process", fast)
     ideal = CONCURRENCY / SLOW_SECONDS
     slow = {f"ideal ({CONCURRENCY} at {SLOW_SECONDS * 1000:.0f} ms)": ideal, **slow}

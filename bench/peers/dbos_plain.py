@@ -23,7 +23,6 @@ def launch(directory: Path) -> None:
         "name": "peer",
         "system_database_url": f"sqlite:///{directory / 'dbos.db'}",
         "log_level": "ERROR",
-        "run_admin_server": False,
     }
     DBOS(config=config)
     DBOS.launch()

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, Final, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
@@ -137,10 +138,9 @@ class Contract:
             return None
         floats = []
         for name, field in self.schema.model_fields.items():
-            kinds = set(_types(field.annotation))
-            if not kinds <= _FLAT:
+            if not _is_flat(field.annotation):
                 return None
-            if float in kinds:
+            if float in set(_types(field.annotation)):
                 floats.append(name)
         return tuple(floats)
 
@@ -272,6 +272,13 @@ def _types(annotation: Any) -> Iterator[Any]:
         yield annotation
     for inner in get_args(annotation):
         yield from _types(inner)
+
+
+def _is_flat(annotation: Any) -> bool:
+    """Whether it is a plain value, or a union of such."""
+    if get_origin(annotation) in (Union, UnionType):
+        return all(_is_flat(inner) for inner in get_args(annotation))
+    return annotation in _FLAT
 
 
 def _holds_secret(annotation: Any) -> bool:

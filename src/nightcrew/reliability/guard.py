@@ -530,7 +530,7 @@ def _annotated(function: Callable[..., Any]) -> Any:
         return None
     first = next(iter(inspect.signature(function).parameters), None)
     kind = hints.get(first) if first is not None else None
-    is_schema = hasattr(kind, "model_fields") or hasattr(kind, "__dataclass_fields__") or typing.is_typeddict(kind)
+    is_schema = any(hasattr(kind, mark) for mark in ("model_fields", "__dataclass_fields__", "__required_keys__"))
     return kind if is_schema else None
 
 

@@ -1,8 +1,8 @@
 """What fields records have and of what types, and how that differs from before: schema drift."""
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 MIN_SEEN = 5
@@ -20,6 +20,10 @@ class FieldChange(NamedTuple):
     now: str
 
 
+Path = tuple[str, ...]
+"""A field's name, or its name and that of a field within."""
+
+
 class FieldWatch:
     """Counts the fields of records, two levels deep (``address.zip``), and their JSON types; never keeps a value.
 
@@ -27,80 +31,81 @@ class FieldWatch:
     learned. An integer where a number was is no change; null in a field counts as missing only where it never was null.
     """
 
-    def __init__(self, reference: Mapping[str, frozenset[str]] | None = None) -> None:
+    def __init__(self, reference: Mapping[Path, frozenset[str]] | None = None) -> None:
         self.reference = None if reference is None else dict(reference)
         self.seen = 0
-        self._types: dict[str, Counter[str]] = defaultdict(Counter)
+        self._types: dict[Path, Counter[str]] = {}
+
+    @classmethod
+    def of_names(cls, names: Iterable[str]) -> "FieldWatch":
+        """With the names of fields as the reference, and any types."""
+        return cls({(name,): frozenset() for name in names})
 
     def see(self, record: Mapping[str, Any]) -> None:
         """Look at one record."""
         self.seen += 1
         for name, value in record.items():
-            kind = _kind(value)
-            self._types[str(name)][kind] += 1
+            self._count((str(name),), value)
             if isinstance(value, Mapping):
                 for inner, deeper in value.items():
-                    self._types[f"{name}.{inner}"][_kind(deeper)] += 1
+                    self._count((str(name), str(inner)), deeper)
+
+    def _count(self, path: Path, value: Any) -> None:
+        counter = self._types.get(path)
+        if counter is None:
+            counter = self._types[path] = Counter()
+        counter[_kind(value)] += 1
 
     def changes(self, *, min_rate: float = MIN_RATE, min_seen: int = MIN_SEEN) -> list[FieldChange]:
         """What differs in at least ``min_rate`` (0..1) of the records, and in at least ``min_seen`` of them."""
         if self.reference is None or not self.seen:
             return []
-        found = [*self._gone(), *self._other()]
-        enough = [c for c in found if c.rate >= min_rate and c.rate * self.seen >= min_seen]
+        found = [*self._gone(self.reference), *self._other(self.reference)]
+        enough = [one for one in found if one.rate >= min_rate and one.rate * self.seen >= min_seen]
         return sorted(enough, key=lambda change: (-change.rate, change.field))
 
-    def _gone(self) -> list[FieldChange]:
-        assert self.reference is not None  # noqa: S101 - the caller looked
-        gone = []
-        for name, was in self.reference.items():
-            kinds = self._types.get(name, Counter())
+    def _gone(self, reference: Mapping[Path, frozenset[str]]) -> Iterator[FieldChange]:
+        for path, was in reference.items():
+            kinds = self._types.get(path, Counter())
             there = sum(kinds.values()) - (kinds["null"] if was and "null" not in was else 0)
-            parent = name.rpartition(".")[0]
-            of = self._types[parent]["object"] if parent else self.seen
-            if of > there and was != _OPTIONAL:
-                gone.append(FieldChange(name, "missing", (of - there) / self.seen, self.seen, _names(was), "missing"))
-        return gone
+            missing = self._parents(path) - there
+            if missing > 0 and was != _OPTIONAL:
+                yield FieldChange(".".join(path), "missing", missing / self.seen, self.seen, _names(was), "missing")
 
-    def _other(self) -> list[FieldChange]:
-        assert self.reference is not None  # noqa: S101 - the caller looked
-        other = []
-        for name, kinds in self._types.items():
-            was = self.reference.get(name)
+    def _other(self, reference: Mapping[Path, frozenset[str]]) -> Iterator[FieldChange]:
+        # The fields of an object are looked at only where the reference knows fields of it.
+        known = {path[0] for path in reference if len(path) > 1}
+        for path, kinds in self._types.items():
+            was = reference.get(path)
             if was is None:
-                # The fields of an object whose reference knows only the object are none of ours.
-                if "." not in name or any(known.startswith(name.partition(".")[0] + ".") for known in self.reference):
-                    count = sum(kinds.values())
-                    other.append(
-                        FieldChange(name, "new", count / self.seen, self.seen, "absent", _names(frozenset(kinds)))
-                    )
+                if len(path) == 1 or path[0] in known:
+                    rate = sum(kinds.values()) / self.seen
+                    yield FieldChange(".".join(path), "new", rate, self.seen, "absent", _names(frozenset(kinds)))
                 continue
             strange = {kind: n for kind, n in kinds.items() if was and kind != "null" and not _fits(kind, was)}
             if strange and was != _OPTIONAL:
-                now = _names(frozenset(strange))
-                other.append(
-                    FieldChange(name, "retyped", sum(strange.values()) / self.seen, self.seen, _names(was), now)
-                )
-        return other
+                rate, now = sum(strange.values()) / self.seen, _names(frozenset(strange))
+                yield FieldChange(".".join(path), "retyped", rate, self.seen, _names(was), now)
+
+    def _parents(self, path: Path) -> int:
+        """In how many records the field could have been."""
+        return self.seen if len(path) == 1 else self._types.get(path[:1], Counter())["object"]
 
     def to_json(self) -> str:
         """What was seen, as the reference for another time; the reference itself if nothing was."""
         if not self.seen:
-            return json.dumps({name: sorted(kinds) for name, kinds in (self.reference or {}).items()}, sort_keys=True)
-        learned: dict[str, list[str]] = {}
-        for name, kinds in self._types.items():
-            parent = name.rpartition(".")[0]
-            of = self._types[parent]["object"] if parent else self.seen
-            if sum(kinds.values()) >= of * (1 - MIN_RATE):
-                learned[name] = sorted(kinds)
-            else:
-                learned[name] = sorted(_OPTIONAL)
-        return json.dumps(learned, sort_keys=True)
+            learned = self.reference or {}
+        else:
+            learned = {
+                path: frozenset(kinds) if sum(kinds.values()) >= self._parents(path) * (1 - MIN_RATE) else _OPTIONAL
+                for path, kinds in self._types.items()
+            }
+        return json.dumps(sorted([list(path), sorted(kinds)] for path, kinds in learned.items()))
 
     @classmethod
     def from_json(cls, text: str) -> "FieldWatch":
         """With a reference that ``to_json`` gave."""
-        return cls({name: frozenset(kinds) for name, kinds in json.loads(text).items()})
+        return cls({tuple(path): frozenset(kinds) for path, kinds in json.loads(text)})
 
 
 _OPTIONAL = frozenset({"*"})

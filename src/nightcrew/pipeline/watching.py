@@ -27,7 +27,7 @@ class Watching:
         if stored is not None:
             return cls(FieldWatch.from_json(stored))
         names = None if contract is None else contract.field_names
-        return cls(FieldWatch(None if names is None else {name: frozenset() for name in names}))
+        return cls(FieldWatch() if names is None else FieldWatch.of_names(names))
 
     def see(self, raw: Any) -> None:
         """Look at a raw record, if it is one to be sampled. What cannot be read is the contract's business."""

@@ -66,13 +66,9 @@ def run(
 
 def retry(pipeline: "Pipeline", *, everything: bool, sink: "Out | None") -> Summary:
     """What :meth:`Pipeline.retry` does."""
+    known = _runs_of(pipeline)
     store = pipeline.state.store
     with held(store, f"run:{pipeline.name}"):
-        with store.begin() as tx:
-            row = runs.pipeline(tx, pipeline.name)
-            known = runs.list(tx, row.id)
-        if not known:
-            raise UsageError(f"pipeline {pipeline.name} has not run yet")
         session = Session.open(pipeline, None, known[-1], None, None)
         changed = session.work_due(everything=everything)
         target = None if sink is None else open_sink(sink)
@@ -83,6 +79,15 @@ def retry(pipeline: "Pipeline", *, everything: bool, sink: "Out | None") -> Summ
         with store.read() as tx:
             last = max(changed, default=known[-1].id)
             return _summary(session, runs.get(tx, last), delivered=session.delivered)
+
+
+def _runs_of(pipeline: "Pipeline") -> list[Run]:
+    if pipeline.state.exists():
+        with pipeline.state.store.read() as tx:
+            found = next((row for row in runs.all_pipelines(tx) if row.name == pipeline.name), None)
+            if found is not None and (known := runs.list(tx, found.id)):
+                return known
+    raise UsageError(f"pipeline {pipeline.name} has not run yet", hint="Run: nightcrew run APP.py:NAME --input FILE")
 
 
 def begin(

@@ -38,14 +38,14 @@ FAST = (
     Peer("a commit a record, by hand", "commit_each:run", 2_000),
     Peer("LangGraph, SqliteSaver", "langgraph_sqlite:run", 600, "langgraph"),
     Peer("DBOS, a workflow a record", "dbos_plain:run", 400, "dbos"),
-    Peer("Prefect, a task a record", "prefect_flow:run", 60, "prefect"),
+    Peer("Prefect, a task a record", "prefect_flow:run", 20, "prefect"),
 )
 SLOW = (
     Peer("asyncio alone, nothing stored", "slow:run_gather", 16_000),
     Peer("nightcrew pipeline", "nightcrew_pipeline:run_slow", 16_000),
     Peer("LangGraph, AsyncSqliteSaver", "slow:run_langgraph", 640, "langgraph"),
     Peer("DBOS, a workflow a record", "slow:run_dbos", 640, "dbos"),
-    Peer("Prefect, a task a record", "slow:run_prefect", 128, "prefect"),
+    Peer("Prefect, a task a record", "slow:run_prefect", 64, "prefect"),
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from nightcrew.reliability.failure import Failure
 
 _waits = True
+_AIRFLOW = "airflow.sdk.definitions.context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class Retry:
     M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015), and never less than the service's
     Retry-After; if that would pass the deadline, it gives up at once. ``on_retry`` is called before each wait.
 
-    Retries do not multiply: within a guard that retries, or within a Prefect task that has retries of its own, a guard
-    tries once and leaves it to the outer one, unless ``nested``.
+    Retries do not multiply: within a guard that retries, or within a task of Prefect or Airflow that has retries of its
+    own, a guard tries once and leaves it to the outer one, unless ``nested``.
     """
 
     attempts: int = 3
@@ -74,14 +75,24 @@ retrying: ContextVar[bool] = ContextVar("nightcrew_retrying", default=False)
 
 
 def others_retry() -> bool:
-    """Whether something around this call retries already: an outer guard, or a Prefect task with retries."""
-    return retrying.get() or ("prefect" in sys.modules and _prefect_retries())
+    """Whether something around this call retries already: an outer guard, a task of Prefect or Airflow."""
+    if retrying.get():
+        return True
+    return ("prefect" in sys.modules and _prefect_retries()) or (_AIRFLOW in sys.modules and _airflow_retries())
 
 
 def _prefect_retries() -> bool:
     context = sys.modules.get("prefect.context")
     found = context.TaskRunContext.get() if context is not None else None
     return bool(found is not None and getattr(found.task, "retries", 0))
+
+
+def _airflow_retries() -> bool:
+    try:
+        context = sys.modules[_AIRFLOW].get_current_context()
+    except RuntimeError:  # No task is running.
+        return False
+    return bool(getattr(context.get("ti"), "max_tries", 0))
 
 
 @contextmanager

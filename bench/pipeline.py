@@ -38,19 +38,19 @@ FAST = (
     Peer("a commit a record, by hand", "commit_each:run", 2_000),
     Peer("LangGraph, SqliteSaver", "langgraph_sqlite:run", 600, "langgraph"),
     Peer("DBOS, a workflow a record", "dbos_plain:run", 400, "dbos"),
-    Peer("Prefect, a task a record", "prefect_flow:run", 20, "prefect"),
+    Peer("Prefect, a task a record", "prefect_flow:run", 200, "prefect"),
 )
 SLOW = (
     Peer("asyncio alone, nothing stored", "slow:run_gather", 16_000),
     Peer("nightcrew pipeline", "nightcrew_pipeline:run_slow", 16_000),
     Peer("LangGraph, AsyncSqliteSaver", "slow:run_langgraph", 640, "langgraph"),
     Peer("DBOS, a workflow a record", "slow:run_dbos", 640, "dbos"),
-    Peer("Prefect, a task a record", "slow:run_prefect", 64, "prefect"),
+    Peer("Prefect, a task a record", "slow:run_prefect", 128, "prefect"),
 )
 
 
 def once(peer: Peer) -> float:
-    """Records a second of one run in a fresh process; what it imports and sets up for the first record counts not."""
+    """Records a second of one run in a fresh process; what a peer starts (a server, an engine) counts not."""
     argv = [sys.executable, __file__, "--one", peer.where, "--count", str(peer.calls)]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=1200)
     if done.returncode:
@@ -61,9 +61,13 @@ def once(peer: Peer) -> float:
 def one(where: str, count: int) -> None:
     """Measure one peer in this process."""
     module, function = where.split(":")
-    run = getattr(importlib.import_module(f"bench.peers.{module}"), function)
+    peer = importlib.import_module(f"bench.peers.{module}")
+    run = getattr(peer, function)
+    prepare = getattr(peer, function.replace("run", "prepare"), None)
     given = records(count)
     with tempfile.TemporaryDirectory() as directory:
+        if prepare is not None:
+            prepare(Path(directory))
         began = time.perf_counter()
         stored = run(given, Path(directory))
         seconds = time.perf_counter() - began

@@ -28,8 +28,11 @@ def launch(directory: Path) -> None:
     DBOS.launch()
 
 
-def run(records: list[dict[str, Any]], directory: Path) -> int:
+def prepare(directory: Path) -> None:
     launch(directory)
+
+
+def run(records: list[dict[str, Any]], _directory: Path) -> int:
     for record in records:
         with SetWorkflowID(record["id"]):
             decide(record)

@@ -50,10 +50,14 @@ def run_langgraph(records: list[dict[str, Any]], directory: Path) -> int:
     return asyncio.run(main())
 
 
-def run_dbos(records: list[dict[str, Any]], directory: Path) -> int:
-    from dbos import DBOS, SetWorkflowID
-
+def prepare_dbos(directory: Path) -> None:
     from bench.peers.dbos_plain import launch
+
+    launch(directory)
+
+
+def run_dbos(records: list[dict[str, Any]], _directory: Path) -> int:
+    from dbos import DBOS, SetWorkflowID
 
     @DBOS.step(retries_allowed=True, max_attempts=3)
     async def scored_slowly(record: dict[str, Any]) -> float:
@@ -73,16 +77,18 @@ def run_dbos(records: list[dict[str, Any]], directory: Path) -> int:
 
         return len(await asyncio.gather(*map(one, records)))
 
-    launch(directory)
     done = asyncio.run(main())
     DBOS.destroy()
     return done
 
 
-def run_prefect(records: list[dict[str, Any]], directory: Path) -> int:
-    from bench.peers.prefect_flow import settings
+def prepare_prefect(directory: Path) -> None:
+    from bench.peers.prefect_flow import prepare
 
-    settings(directory)
+    prepare(directory)
+
+
+def run_prefect(records: list[dict[str, Any]], _directory: Path) -> int:
     from prefect import flow, task
 
     @task(retries=3)

@@ -238,6 +238,47 @@ def test_drift_is_refused_by_policy_and_can_be_let_through(app: Cli) -> None:
     assert (done.json()["quarantined"], done.json()["adds_up"]) == (3000, True)
 
 
+def test_drift_halts_a_run_of_workers_too_and_it_goes_on_when_let_through(app: Cli) -> None:
+    (app.folder / "in.jsonl").write_text(lines(*({"id": f"r{n}", "amount": f"{n} EUR"} for n in range(9000))))
+    done = app("run", "app.py:fraud", "--input", "in.jsonl", "--workers", "2", "--json")
+    assert (done.status, done.error()["code"]) == (3, "NC-DRIFT"), done.err
+    assert "refused by the contract" in done.error()["message"]
+    more = ("--workers", "2", "--max-rejected", "1", "--json")
+    found = app("run", "app.py:fraud", "--input", "in.jsonl", *more).json()
+    assert (found["seen"], found["quarantined"], found["adds_up"]) == (9000, 9000, True)
+
+
+def test_chunk_that_fails_is_said_and_goes_on_after_a_fix(app: Cli) -> None:
+    (app.folder / "app.py").write_text(
+        APP.replace(
+            "fraud = nc.Pipeline(",
+            "import os\nif 'child' in __import__('sys').argv[0]: raise KeyError('no model')\nfraud = nc.Pipeline(",
+        )
+    )
+    (app.folder / "in.jsonl").write_text(lines(*({"id": f"r{n}", "amount": 1} for n in range(100))))
+    done = app("run", "app.py:fraud", "--input", "in.jsonl", "--workers", "1", "--json")
+    assert (done.status, done.error()["code"]) == (70, "NC-CHUNK"), done.err
+    assert "no model" in done.error()["message"]
+    (app.folder / "app.py").write_text(APP)
+    assert app("run", "app.py:fraud", "--input", "in.jsonl", "--workers", "1", "--json").json()["accepted"] == 100
+
+
+def test_interrupted_workers_leave_nothing_behind_and_go_on(app: Cli) -> None:
+    (app.folder / "app.py").write_text(
+        APP.replace("return nc.Prediction", "import time; time.sleep(0.01); return nc.Prediction")
+    )
+    (app.folder / "in.jsonl").write_text(lines(*({"id": f"r{n}", "amount": 1} for n in range(1000))))
+    running = app.start("run", "app.py:fraud", "--input", "in.jsonl", "--workers", "2")
+    wait_for(app.folder / ".nightcrew" / "flight")
+    time.sleep(1.0)
+    os.kill(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert "Traceback" not in errors
+    found = app("run", "app.py:fraud", "--input", "in.jsonl", "--workers", "2", "--json").json()
+    assert (found["seen"], found["accepted"], found["adds_up"], found["repeated"]) == (1000, 1000, True, 0)
+
+
 def test_changed_input_of_an_unfinished_run_is_refused_unless_new(app: Cli) -> None:
     slow = APP.replace("return nc.Prediction", "import time; time.sleep(0.02); return nc.Prediction")
     (app.folder / "app.py").write_text(slow)

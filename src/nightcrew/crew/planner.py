@@ -70,6 +70,7 @@ def plan(
     if full:
         planned = {line.ticket for line in lines}
         left.update((item.id, full) for item in ready if item.id not in planned and item.id not in left)
+    left_out: list[LeftOut] = [{"ticket": name, "reason": left[name]} for name in in_order(left)]
     # Built without validation, which would take longer than the plan; it is validated when it is read.
     return Manifest.model_construct(
         schema_=SCHEMA,
@@ -77,7 +78,7 @@ def plan(
         playbook=playbook_digest,
         budget=budget,
         tickets=tuple(lines),
-        left_out=tuple([LeftOut(ticket=name, reason=left[name]) for name in in_order(left)]),
+        left_out=tuple(left_out),
         cycles=knots,
     )
 

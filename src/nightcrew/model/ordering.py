@@ -67,7 +67,6 @@ def survey(items: Sequence[Item]) -> Survey:
     )
     back = _Back(len(items))
     last, older, waiting = back.last, back.older, back.waiting
-    waits = [0] * len(items)
     blocked: dict[str, str] = {}
     reasons: dict[str, str] = {}
     forward = False
@@ -86,7 +85,6 @@ def survey(items: Sequence[Item]) -> Survey:
                 if state == _DONE:
                     continue
                 if state == _LIVE:
-                    waits[position] += 1
                     forward = forward or other >= position
                     older.append(last[other])
                     last[other] = len(waiting)
@@ -99,7 +97,7 @@ def survey(items: Sequence[Item]) -> Survey:
                 reason = reasons[unmet] = _why(unmet, items, at)
             blocked[item.id] = reason
     # A cycle has an edge to a later position: without one, as in most backlogs in their own order, nothing is stuck.
-    return Survey(items, places, blocked, back, _stuck(waits, back) if forward else set())
+    return Survey(items, places, blocked, back, _stuck(back) if forward else set())
 
 
 def _places(items: Sequence[Item]) -> _Places:
@@ -120,9 +118,12 @@ def _why(dependency: str, items: Sequence[Item], position: int) -> str:
     return f"waits for {dependency} ({items[position].state})"
 
 
-def _stuck(waits: list[int], back: _Back) -> set[int]:
+def _stuck(back: _Back) -> set[int]:
     """What is left when everything that waits for nothing is taken away again and again (Kahn 1962, CACM 5:558)."""
     last, older, waiting = back.last, back.older, back.waiting
+    waits = [0] * len(last)
+    for behind in waiting:
+        waits[behind] += 1
     free = [position for position, edge in enumerate(last) if edge >= 0 and not waits[position]]
     for position in free:
         edge = last[position]

@@ -6,6 +6,7 @@ tells it which record to give up.
 
 import json
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -22,6 +23,7 @@ from nightcrew.store import runs
 
 def main() -> None:
     """Serve until the pipe is closed. What the user's code prints goes to standard error, not into the answers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it closes the pipe.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     jobs: SimpleQueue[dict[str, Any]] = SimpleQueue()

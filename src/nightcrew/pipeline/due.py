@@ -1,6 +1,5 @@
 """The durable retry queue: records whose time has come, were released after a fix, or were approved and go on."""
 
-import asyncio
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 from nightcrew.pipeline.chain import Made
 from nightcrew.pipeline.flight import Flight
+from nightcrew.pipeline.loops import run_to_end
 from nightcrew.pipeline.outcome import Origin
 from nightcrew.pipeline.runner import DEATHS, Work
 from nightcrew.reliability import Failure, FailureClass, classify
@@ -61,7 +61,7 @@ def again(work: Work, stored: Stored) -> Row:
 def _run(work: Work, record: Any, stage: int, doc: dict[str, Any]) -> Made:
     chain = work.chain
     if chain.is_async:
-        return asyncio.run(chain.run_async(record, stage, doc))
+        return run_to_end(chain.run_async(record, stage, doc))
     return chain.run(record, stage, doc)
 
 

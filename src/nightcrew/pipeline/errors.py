@@ -18,3 +18,10 @@ class InputChangedError(NightcrewError):
     code = "NC-INPUT-CHANGED"
     exit_status = 3
     hint = "Bring the old input back to finish that run, or give it up and begin anew with --new."
+
+
+class ChunkError(NightcrewError):
+    """A worker could not go on with its chunk of a run."""
+
+    code = "NC-CHUNK"
+    hint = "Mend what it says, then run the same command again: it goes on where the chunks stand."

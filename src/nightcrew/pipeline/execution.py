@@ -1,10 +1,11 @@
 """Running a pipeline in this process: begin or resume a run, work its chunks, then what is due, then the sink."""
 
-import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,20 @@ from nightcrew.pipeline.fields import FieldChange
 from nightcrew.pipeline.flight import Flight
 from nightcrew.pipeline.held import held
 from nightcrew.pipeline.intake import Intake, Ready
+from nightcrew.pipeline.loops import run_to_end
 from nightcrew.pipeline.outcome import Writing
 from nightcrew.pipeline.parked import is_approved
 from nightcrew.pipeline.runner import DEATHS, ChunkRun, Work
 from nightcrew.pipeline.sinks import Sink, open_sink
-from nightcrew.pipeline.sources import AsyncSource, Source, open_source
+from nightcrew.pipeline.sources import (
+    AsyncSource,
+    CsvSource,
+    GzipJsonlSource,
+    JsonlSource,
+    ParquetSource,
+    Source,
+    open_source,
+)
 from nightcrew.pipeline.summary import ProgressReport, Summary
 from nightcrew.pipeline.watching import Watching
 from nightcrew.pipeline.writer import Progress
@@ -32,6 +42,9 @@ if TYPE_CHECKING:
     from nightcrew.pipeline.pipeline import In, Out, Pipeline
 
 _JUDGED_AFTER = 200
+_LOOKED_AT = 1000
+_FILES = (JsonlSource, GzipJsonlSource, CsvSource, ParquetSource)
+"""Sources that can be read again at no cost but time."""
 
 
 def run(
@@ -53,14 +66,11 @@ def run(
         session = Session.open(pipeline, opened, found, progress, max_rejected)
         with store.read() as tx:
             chunks = runs.chunks_of(tx, found.id)
-        try:
+        with session.halting():
+            session.look_ahead()
             for chunk in chunks:
                 if not chunk.done:
                     session.work_chunk(chunk.number)
-        except DriftError as error:
-            with store.begin() as tx:
-                runs.set_state(tx, found.id, "halted", {"reason": str(error)})
-            raise
         return finish(pipeline, session, target)
 
 
@@ -125,7 +135,7 @@ def begin(
         runs.set_sink(tx, found.id, named)
         if found.state != "running":
             runs.set_state(tx, found.id, "running", {"reason": "resumed"})
-        return found
+        return runs.get(tx, found.id)
 
 
 def finish(pipeline: "Pipeline", session: "Session", sink: Sink | None) -> Summary:
@@ -134,7 +144,8 @@ def finish(pipeline: "Pipeline", session: "Session", sink: Sink | None) -> Summa
     session.work_due(everything=False)
     with pipeline.state.store.begin() as tx:
         session.watch.save(tx, session.pipeline_id)
-        runs.set_state(tx, run_id, "done", {"states": outcomes.counts(tx, run=run_id)})
+        if runs.get(tx, run_id).state != "done":  # Another worker may have ended it.
+            runs.set_state(tx, run_id, "done", {"states": outcomes.counts(tx, run=run_id)})
         ended = runs.get(tx, run_id)
     if sink is not None:
         session.deliver(ended, sink)
@@ -201,6 +212,27 @@ class Session:
         work.report = session.reported
         return session
 
+    @contextmanager
+    def halting(self) -> Iterator[None]:
+        """A run that is refused within it is halted."""
+        try:
+            yield
+        except DriftError as error:
+            with self.pipeline.state.store.begin() as tx:
+                runs.set_state(tx, self.run.id, "halted", {"reason": str(error)})
+            raise
+
+    def look_ahead(self) -> None:
+        """Look at the first records of a file before any is worked. Raises DriftError if too many would be refused."""
+        if not isinstance(self.source, _FILES):
+            return
+        seen = refused = 0
+        for end, raw in islice(self.source.read(), _LOOKED_AT):
+            self.watch.see(raw)
+            seen += 1
+            refused += self.work.intake.prepare(0, end, raw).row is not None
+        self.work.halt(refused, seen)
+
     def work_chunk(self, number: int) -> Progress:
         """Take one chunk up and work it to its end."""
         assert self.source is not None  # noqa: S101 - only a retry has none
@@ -220,7 +252,7 @@ class Session:
                 concurrent = ConcurrentRun(
                     self.work, chunk, writer, limits, flight if limits.concurrency == 1 else None
                 )
-                ended = asyncio.run(concurrent.run(self._records(chunk, lookup)))
+                ended = run_to_end(concurrent.run(self._records(chunk, lookup)))
         self.commits += writer.commits
         return ended
 

@@ -1,6 +1,5 @@
 """Sinks: where results go. The store is the truth; a sink is written from it, again where need be."""
 
-import asyncio
 import inspect
 import json
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from nightcrew.model.errors import UsageError
+from nightcrew.pipeline.loops import run_to_end
 from nightcrew.pipeline.sources.tables import require_parquet
 from nightcrew.store.connection import database_errors
 
@@ -136,7 +136,7 @@ class CallableSink:
     def write(self, deliveries: Iterable[Delivery]) -> int:
         """Call it for each. What it raises ends the delivery; the next one goes on from the last full group."""
         if inspect.iscoroutinefunction(self._function):
-            return asyncio.run(self._write_async(deliveries))
+            return run_to_end(self._write_async(deliveries))
         count = 0
         for one in deliveries:
             self._function(one)

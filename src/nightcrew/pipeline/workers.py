@@ -16,9 +16,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from nightcrew.engine import Engine
+from nightcrew.engine import Engine, WorkflowFailed
 from nightcrew.model.errors import NightcrewError, TransientError, UsageError
-from nightcrew.pipeline.errors import DriftError
+from nightcrew.pipeline.errors import ChunkError, DriftError
 from nightcrew.pipeline.execution import Session, begin, finish, path_of
 from nightcrew.pipeline.held import held
 from nightcrew.pipeline.runner import DEATHS
@@ -64,7 +64,7 @@ def run_workers(
         "run": found.id,
         "max_rejected": max_rejected,
     }
-    pool = Children(workers, target)
+    pool = Children(workers, target, lease_seconds)
     engine = Engine(
         database_url=pipeline.state.database_url, state_dir=pipeline.state.directory, lease_seconds=lease_seconds
     )
@@ -76,16 +76,26 @@ def run_workers(
     queue = f"pipeline.{pipeline.name}"
     engine.queue(queue, concurrency=workers)
     session = Session.open(pipeline, opened, found, progress, max_rejected)
+    with session.halting():
+        session.look_ahead()
     try:
         with engine:
             with pipeline.state.store.read() as tx:
-                chunks = runs.chunks_of(tx, found.id)
-            attempt = found.started
-            names = [f"run-{found.id}-{attempt}-{chunk.number}" for chunk in chunks]
-            for chunk, name in zip(chunks, names, strict=True):
-                if not chunk.done:
-                    engine.enqueue(queue, chunk_workflow, name, found.id, chunk.number)
-            _follow(session, engine, {name for chunk, name in zip(chunks, names, strict=True) if not chunk.done})
+                chunks = [chunk for chunk in runs.chunks_of(tx, found.id) if not chunk.done]
+            # The same names on every machine that joins; others after a halt, since a failed workflow stays failed.
+            names = {chunk.number: f"run-{found.id}-{found.attempt}-{chunk.number}" for chunk in chunks}
+            for number, name in names.items():
+                engine.enqueue(queue, chunk_workflow, name, found.id, number)
+            try:
+                _follow(session, engine, set(names.values()))
+            except WorkflowFailed:
+                for name in names.values():
+                    engine.cancel(name)
+                raise
+    except WorkflowFailed as error:
+        with pipeline.state.store.begin() as tx:
+            runs.set_state(tx, found.id, "halted", {"reason": str(error)})
+        raise _cause(error) from error
     finally:
         pool.close()
     with held(pipeline.state.store, f"run:{pipeline.name}"):
@@ -113,7 +123,8 @@ def _follow(session: Session, engine: Engine, names: set[str]) -> None:
 class Children:
     """The child processes of this worker; each works one chunk at a time."""
 
-    def __init__(self, count: int, target: str) -> None:
+    def __init__(self, count: int, target: str, lease_seconds: float) -> None:
+        self._lease_seconds = lease_seconds
         self._idle: SimpleQueue[_Child] = SimpleQueue()
         self._all = [_Child(target) for _ in range(count)]
         for child in self._all:
@@ -130,6 +141,9 @@ class Children:
             deaths, at = 0, None
             while True:
                 answer = child.ask(job)
+                if answer is not None and answer.get("code") == runs.SupersededError.code:
+                    time.sleep(self._lease_seconds)  # Somebody took this worker for dead. If he dies, it is ours again.
+                    continue
                 if answer is not None:
                     return _result(answer)
                 position = child.position_of(job)
@@ -203,7 +217,12 @@ class _Child:
 def _result(answer: dict[str, Any]) -> int:
     if answer["ok"]:
         return int(answer["seen"])
-    if answer["code"] == DriftError.code:
-        raise DriftError(answer["message"])
-    error = NightcrewError(f"{answer['code']}: {answer['message']}", hint=answer["hint"])
-    raise error
+    raise ChunkError(f"{answer['code']}: {answer['message']}")
+
+
+def _cause(error: WorkflowFailed) -> NightcrewError:
+    """What a chunk failed of, in the words of the process that worked it."""
+    text = str(error)
+    if DriftError.code in text or error.error_code == DriftError.code:
+        return DriftError(text.rpartition(f"{DriftError.code}: ")[2] or text)
+    return ChunkError(text)

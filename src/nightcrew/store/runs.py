@@ -26,6 +26,7 @@ class Run(NamedTuple):
     """One pass of a pipeline over one input.
 
     ``state`` is ``running``, ``done`` or ``halted``; ``sink`` names where results go, ``delivered`` how far they went.
+    ``attempt`` counts from 1 how often it was begun again after it halted.
     """
 
     id: int
@@ -38,6 +39,7 @@ class Run(NamedTuple):
     ended: str | None
     sink: str | None
     delivered: int
+    attempt: int
 
 
 class Chunk(NamedTuple):
@@ -130,7 +132,7 @@ def start(
 ) -> Run:
     """Begin a run; ``parts`` are (start, stop, part, parts), one a chunk."""
     number = (tx.connection.execute(select(func.max(runs.c.id))).scalar() or 0) + 1
-    run = Run(number, pipeline.id, kind, source, fingerprint, "running", tx.stamp(), None, sink, 0)
+    run = Run(number, pipeline.id, kind, source, fingerprint, "running", tx.stamp(), None, sink, 0, 1)
     tx.connection.execute(insert(runs).values(run._asdict()))
     for index, (begin, stop, part, of) in enumerate(parts):
         chunk = Chunk(number, index, begin, stop, part, of, begin, 0, 0, False, "", 0)
@@ -158,15 +160,19 @@ def list(tx: Tx, pipeline_id: int | None = None) -> builtins.list[Run]:
 
 def set_state(tx: Tx, number: int, state: str, data: Mapping[str, Any]) -> None:
     """Say where a run stands: ``done`` and ``halted`` end it, ``running`` takes it up again."""
-    ended = None if state == "running" else tx.stamp()
-    tx.connection.execute(update(runs).where(runs.c.id == number).values(state=state, ended=ended))
+    values: dict[str, Any] = {"state": state, "ended": None if state == "running" else tx.stamp()}
+    if state == "running":
+        values["attempt"] = runs.c.attempt + 1
+    tx.connection.execute(update(runs).where(runs.c.id == number).values(values))
     ledger.append(tx, actor="nightcrew", action=f"run.{state}", subject=f"run:{number}", data=data)
 
 
 def over_same_source(tx: Tx, number: int) -> builtins.list[int]:
-    """The runs of the same pipeline over the source of the same name."""
+    """The runs of the same pipeline over the same source with the same content."""
     run = get(tx, number)
-    query = select(runs.c.id).where(runs.c.pipeline == run.pipeline, runs.c.source == run.source)
+    query = select(runs.c.id).where(
+        runs.c.pipeline == run.pipeline, runs.c.source == run.source, runs.c.fingerprint == run.fingerprint
+    )
     return [row[0] for row in tx.connection.execute(query)]
 
 

@@ -254,6 +254,7 @@ runs = Table(
     Column("ended", Text),
     Column("sink", Text),
     Column("delivered", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
 )
 
 chunks = Table(

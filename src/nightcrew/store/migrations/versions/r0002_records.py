@@ -94,6 +94,7 @@ def upgrade() -> None:
         sa.Column("ended", sa.Text(), nullable=True),
         sa.Column("sink", sa.Text(), nullable=True),
         sa.Column("delivered", sa.BigInteger(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
     )
     op.create_index(op.f("ix_runs_pipeline"), "runs", ["pipeline"], unique=False)

@@ -432,6 +432,27 @@ def test_callable_sink_gets_each_result_once_and_later_ones_later(tmp_path: Path
     assert made.retry(sink=take).delivered == 0
 
 
+def test_delivery_that_broke_off_is_made_up_for_by_the_next_run(tmp_path: Path) -> None:
+    made, got = pipeline(tmp_path), []
+    made.step(retry=ONCE)(lambda tx: tx.amount)
+
+    def take(delivery: nc.Delivery) -> None:
+        if delivery.key == "r1200" and not (tmp_path / "go").exists():
+            raise ConnectionResetError("the queue is down")
+        got.append(delivery.key)
+
+    source = jsonl(tmp_path / "in.jsonl", records(1300))
+    with pytest.raises(ConnectionResetError):
+        made.run(source, sink=take)
+    (tmp_path / "go").touch()
+    assert made.run(source, sink=take).repeated == 1300
+    assert set(got) == {f"r{number}" for number in range(1300)}
+    assert len(got) - 1300 <= 500, "at most one group is given twice"
+    others: list[str] = []
+    made.run(source, sink=lambda delivery: others.append(delivery.key))
+    assert len(others) == 1300, "another sink has a mark of its own"
+
+
 def test_file_sink_of_a_run_is_written_again_when_something_is_settled_later(tmp_path: Path) -> None:
     clock = Clock()
     made = pipeline(tmp_path, clock=clock, requeue=nc.Requeue(base=1, clock=clock))

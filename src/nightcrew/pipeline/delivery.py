@@ -11,25 +11,34 @@ _GROUP = 500
 
 
 def deliver(store: Store, run: int, sink: Sink) -> int:
-    """Give a run's results to its sink; gives how many were written.
+    """Give the results of a run, and of earlier runs over the same input, to a sink; gives how many were written.
 
-    A sink that is replaced as a whole gets all results of the pipeline for this source, whichever run made them. Any
-    other gets what is new since last time, in groups; the mark moves after each group, so that a crash gives at most
-    one group twice, with the same keys.
+    A sink that is replaced as a whole gets all of them. Any other, known by its name, gets what is new since last time,
+    in groups; the mark moves after each group, so that a crash gives at most one group twice, with the same keys.
     """
-    if sink.replaces:
-        with store.read() as tx:
-            over = runs.over_same_source(tx, run)
+    with store.read() as tx:
+        over = runs.over_same_source(tx, run)
+        if sink.replaces:
             return sink.write(_delivery(stored) for stored in _results(outcomes.list(tx, None, runs=over)))
-    written = 0
-    while True:
+    return sum(_deliver_new(store, number, sink) for number in over)
+
+
+def deliver_all(store: Store, pipeline: int, sink: Sink) -> int:
+    """Write every result of a pipeline, of all its runs, to a sink that is replaced as a whole; gives how many."""
+    with store.read() as tx:
+        return sink.write(_delivery(stored) for stored in _results(outcomes.list(tx, pipeline)))
+
+
+def _deliver_new(store: Store, run: int, sink: Sink) -> int:
+    with store.read() as tx:
+        waiting = outcomes.settled_since(tx, run, runs.delivered(tx, run, sink.name))
+    for begin in range(0, len(waiting), _GROUP):
         with store.read() as tx:
-            found = outcomes.settled_since(tx, run, runs.get(tx, run).delivered, _GROUP)
-        if not found:
-            return written
-        written += sink.write(_delivery(stored) for stored in found)
+            group = outcomes.by_id(tx, waiting[begin : begin + _GROUP])
+        sink.write([_delivery(stored) for stored in group])
         with store.begin() as tx:
-            runs.set_delivered(tx, run, outcomes.mark(found[-1]))
+            runs.set_delivered(tx, run, sink.name, outcomes.mark(group[-1]))
+    return len(waiting)
 
 
 def _results(found: Iterator[Stored]) -> Iterator[Stored]:

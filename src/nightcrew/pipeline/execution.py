@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightcrew.model.errors import UsageError
 from nightcrew.pipeline.concurrent import ConcurrentRun, Limits
-from nightcrew.pipeline.delivery import deliver
+from nightcrew.pipeline.delivery import deliver, deliver_all
 from nightcrew.pipeline.due import work_due
 from nightcrew.pipeline.errors import DriftError, InputChangedError
 from nightcrew.pipeline.fields import FieldChange
@@ -82,9 +82,11 @@ def retry(pipeline: "Pipeline", *, everything: bool, sink: "Out | None") -> Summ
         session = Session.open(pipeline, None, known[-1], None, None)
         changed = session.work_due(everything=everything)
         target = None if sink is None else open_sink(sink)
+        if target is not None and target.replaces:
+            session.delivered = deliver_all(store, session.pipeline_id, target)
         for found in known:
-            if found.id in changed:
-                session.deliver(found, target)
+            if found.id in changed or target is not None:
+                session.deliver(found, None if target is None or target.replaces else target)
         pipeline.state.pin()
         with store.read() as tx:
             last = max(changed, default=known[-1].id)

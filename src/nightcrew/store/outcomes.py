@@ -2,6 +2,7 @@
 
 import builtins
 import json
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -179,14 +180,20 @@ def list(
         left = None if left is None else left - len(page)
 
 
-def settled_since(tx: Tx, run: int, delivered: int, limit: int) -> builtins.list[Stored]:
-    """Outcomes of a run with a result that were written after ``delivered`` (see ``mark``), in that order."""
+def settled_since(tx: Tx, run: int, delivered: int) -> "array[int]":
+    """The ids of a run's outcomes with a result that were written after ``delivered`` (see ``mark``), in that order."""
     batch, leaf = divmod(delivered, _LEAVES)
     table = outcomes.c
     later = (table.batch > batch) | ((table.batch == batch) & (table.leaf > leaf))
-    query = select(outcomes).where(table.run == run, table.state.in_(SETTLED), later)
-    query = query.order_by(table.batch, table.leaf).limit(limit)
-    return [Stored(*row) for row in tx.connection.execute(query)]
+    query = select(table.id).where(table.run == run, table.state.in_(SETTLED), later)
+    return array("q", tx.connection.execute(query.order_by(table.batch, table.leaf)).scalars())
+
+
+def by_id(tx: Tx, identifiers: Sequence[int]) -> builtins.list[Stored]:
+    """The outcomes with these ids, in their order."""
+    query = select(outcomes).where(outcomes.c.id.in_(builtins.list(identifiers)))
+    found = {row.id: Stored(*row) for row in tx.connection.execute(query)}
+    return [found[identifier] for identifier in identifiers]
 
 
 def mark(stored: Stored) -> int:

@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, update
 
 from nightcrew.model.errors import BusyError, NotFoundError
 from nightcrew.store import ledger, rows
-from nightcrew.store.schema import chunks, pipelines, runs, versions
+from nightcrew.store.schema import chunks, deliveries, pipelines, runs, versions
 from nightcrew.store.store import Tx
 
 
@@ -25,7 +25,7 @@ class PipelineRow(NamedTuple):
 class Run(NamedTuple):
     """One pass of a pipeline over one input.
 
-    ``state`` is ``running``, ``done`` or ``halted``; ``sink`` names where results go, ``delivered`` how far they went.
+    ``state`` is ``running``, ``done`` or ``halted``; ``sink`` names where results go.
     ``attempt`` counts from 1 how often it was begun again after it halted.
     """
 
@@ -38,7 +38,6 @@ class Run(NamedTuple):
     started: str
     ended: str | None
     sink: str | None
-    delivered: int
     attempt: int
 
 
@@ -132,7 +131,7 @@ def start(
 ) -> Run:
     """Begin a run; ``parts`` are (start, stop, part, parts), one a chunk."""
     number = (tx.connection.execute(select(func.max(runs.c.id))).scalar() or 0) + 1
-    run = Run(number, pipeline.id, kind, source, fingerprint, "running", tx.stamp(), None, sink, 0, 1)
+    run = Run(number, pipeline.id, kind, source, fingerprint, "running", tx.stamp(), None, sink, 1)
     tx.connection.execute(insert(runs).values(run._asdict()))
     for index, (begin, stop, part, of) in enumerate(parts):
         chunk = Chunk(number, index, begin, stop, part, of, begin, 0, 0, False, "", 0)
@@ -176,9 +175,17 @@ def over_same_source(tx: Tx, number: int) -> builtins.list[int]:
     return [row[0] for row in tx.connection.execute(query)]
 
 
-def set_delivered(tx: Tx, number: int, delivered: int) -> None:
-    """Note up to where a run's results were given to its sink."""
-    tx.connection.execute(update(runs).where(runs.c.id == number).values(delivered=delivered))
+def delivered(tx: Tx, number: int, sink: str) -> int:
+    """Up to where (see ``outcomes.mark``) a run's results were given to the sink of that name."""
+    query = select(deliveries.c.mark).where(deliveries.c.run == number, deliveries.c.sink == sink)
+    return tx.connection.execute(query).scalar() or 0
+
+
+def set_delivered(tx: Tx, number: int, sink: str, mark: int) -> None:
+    """Note up to where a run's results were given to the sink of that name."""
+    mine = (deliveries.c.run == number) & (deliveries.c.sink == sink)
+    if tx.connection.execute(update(deliveries).where(mine).values(mark=mark)).rowcount == 0:
+        tx.connection.execute(insert(deliveries).values(run=number, sink=sink, mark=mark))
 
 
 def set_sink(tx: Tx, number: int, sink: str | None) -> None:

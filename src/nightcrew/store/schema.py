@@ -253,7 +253,6 @@ runs = Table(
     Column("started", Text, nullable=False),
     Column("ended", Text),
     Column("sink", Text),
-    Column("delivered", BigInteger, nullable=False),
     Column("attempt", Integer, nullable=False),
 )
 
@@ -272,6 +271,14 @@ chunks = Table(
     Column("done", Boolean, nullable=False),
     Column("holder", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("run", Integer, primary_key=True, autoincrement=False),
+    Column("sink", Text, primary_key=True),
+    Column("mark", BigInteger, nullable=False),
 )
 
 tallies = Table(

@@ -12,6 +12,13 @@ depends_on = None
 def upgrade() -> None:
     """Make the tables."""
     op.create_table(
+        "deliveries",
+        sa.Column("run", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("sink", sa.Text(), nullable=False),
+        sa.Column("mark", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("run", "sink", name=op.f("pk_deliveries")),
+    )
+    op.create_table(
         "batches",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("run", sa.Integer(), nullable=False),
@@ -93,7 +100,6 @@ def upgrade() -> None:
         sa.Column("started", sa.Text(), nullable=False),
         sa.Column("ended", sa.Text(), nullable=True),
         sa.Column("sink", sa.Text(), nullable=True),
-        sa.Column("delivered", sa.BigInteger(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
     )

@@ -244,7 +244,7 @@ class Pipeline:
         return run(self, source, sink=sink, new=new, max_rejected=max_rejected, progress=progress)
 
     def retry(self, *, everything: bool = False, sink: Out | None = None) -> Summary:
-        """Work what is due: retries whose time has come (all with ``everything``), what was released, what was approved.
+        """Work what is due: retries whose time has come (``everything``: all), what was released, what was approved.
 
         What is settled goes to the file that its run named; a file given as ``sink`` gets every result of the
         pipeline, any other ``sink`` what it has not had yet. Raises UsageError (it has not run yet), BusyError and

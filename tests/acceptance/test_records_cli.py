@@ -114,6 +114,8 @@ def test_outcomes_are_listed_and_one_is_shown_and_proven(app: Cli) -> None:
     assert (run["seen"], run["state"]) == (4, "done")
     proof = app("audit", "prove", "fraud/good").json()
     assert json.loads(proof["outcome"])["key"] == "good"
+    assert app("audit", "prove", "good").json() == proof, "the key alone will do where one pipeline has it"
+    assert app("audit", "prove", "nobody", "--json").error()["code"] == "NC-NOT-FOUND"
 
 
 def test_held_records_are_decided_in_the_inbox_by_signature(project: Cli) -> None:
@@ -163,7 +165,7 @@ def test_held_records_are_decided_in_the_inbox_by_signature(project: Cli) -> Non
         (["retry", "run", "app.py:fraud"], 2, "has not run yet"),
         (["outcome", "list"], 2, "no pipeline has run here yet"),
         (["quarantine", "list"], 2, "no pipeline has run here yet"),
-        (["audit", "prove", "fraud"], 2, "PIPELINE/KEY"),
+        (["audit", "prove", "fraud/x"], 2, "no pipeline has run here yet"),
     ],
 )
 def test_bad_input_says_what_is_wrong(app: Cli, arguments: list[str], status: int, said: str) -> None:
@@ -214,6 +216,14 @@ def test_workers_share_a_run_on_sqlite(app: Cli) -> None:
     assert len((app.folder / "out.jsonl").read_text().splitlines()) == found["accepted"]
     again = app("run", "app.py:fraud", "--input", "in.jsonl", "--workers", "2", "--json").json()
     assert (again["seen"], again["repeated"], again["adds_up"]) == (20_000, 20_000, True)
+
+
+def test_lanes_are_shared_between_workers(app: Cli) -> None:
+    laned = APP.replace('key="id")', 'key="id", ordered_by=lambda tx: tx.id[-1])', 1)
+    (app.folder / "app.py").write_text(laned)
+    (app.folder / "in.jsonl").write_text(lines(*({"id": f"r{n}", "amount": n % 890 + 100} for n in range(3000))))
+    found = app("run", "app.py:fraud", "--input", "in.jsonl", "--workers", "2", "--json").json()
+    assert (found["seen"], found["adds_up"], found["repeated"]) == (3000, True, 0)
 
 
 def test_record_that_kills_a_worker_costs_a_child_not_the_run(app: Cli) -> None:

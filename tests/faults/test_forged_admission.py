@@ -543,3 +543,10 @@ def test_database_put_back_to_before_a_rejection(night: Night, tmp_path: Path) -
         assert any(found.startswith("anchor") for found in again.audited())
     finally:
         again.project.close()
+
+
+def test_baseline_marked_as_taken_by_hand_is_refused(night: Night) -> None:
+    """A marker in the ledger says that the first night was; who plants one hides what lies in the repository."""
+    night.forge_entry("baseline.take", "baseline:1", {})
+    with pytest.raises(IntegrityError, match="seal"):
+        run_shift(night.project)

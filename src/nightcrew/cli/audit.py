@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nightcrew.cli.output import OPTIONS, opened, say, show_json, table
+from nightcrew.model.errors import UsageError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Verify, show and export the ledger.")
 APPS = {"audit": app}
@@ -64,12 +65,14 @@ def export() -> None:
 
 
 @app.command(epilog="Example: nightcrew audit prove fraud/tx-17 > proof.json")
-def prove(record: Annotated[str, typer.Argument(metavar="PIPELINE/KEY")]) -> None:
+def prove(record: Annotated[str, typer.Argument(metavar="KEY | PIPELINE/KEY")]) -> None:
     """Print a proof that a record's outcome is in the ledger, which a stranger can check with a short script."""
     from nightcrew.pipeline.overview import prove as proof_of
     from nightcrew.pipeline.state import find_state
 
     state = find_state(OPTIONS.repo)
+    if not state.exists():
+        raise UsageError("no pipeline has run here yet", hint="Run: nightcrew run APP.py:NAME --input FILE")
     try:
         show_json(proof_of(state.store, record))
     finally:

@@ -5,7 +5,7 @@ from typing import Any
 
 from nightcrew.model import merkle
 from nightcrew.model.errors import IntegrityError, NightcrewError
-from nightcrew.pipeline.parked import split_name
+from nightcrew.pipeline.parked import found
 from nightcrew.store import ledger, outcomes, runs
 from nightcrew.store.store import Store, Tx
 
@@ -36,14 +36,13 @@ def _line(tx: Tx, run: runs.Run, name: str) -> dict[str, Any]:
 
 
 def prove(store: Store, name: str) -> dict[str, Any]:
-    """A proof that the outcome of ``PIPELINE/KEY`` is in the ledger, for somebody who trusts nothing but the ledger.
+    """A proof that a record's outcome is in the ledger, for somebody who trusts nothing but the ledger.
 
     The outcome's bytes, the path of hashes to its batch's root (RFC 6962), and the ledger's entry that names the root.
     Raises NotFoundError, and IntegrityError if what is stored does not fit.
     """
-    pipeline, key = split_name(name)
     with store.read() as tx:
-        stored = outcomes.get(tx, runs.pipeline(tx, pipeline).id, key)
+        _, stored = found(tx, name)
         batch = outcomes.batch(tx, stored.batch)
         entry = next(ledger.entries(tx, after=batch.entry - 1, limit=1))
         ledger.check(tx, entry)

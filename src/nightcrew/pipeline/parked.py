@@ -8,7 +8,7 @@ from typing import Any
 from nightcrew.approvals import Signer, TrustAnchor, fresh_nonce, sign_decision, verify_approval
 from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.clock import Clock
-from nightcrew.model.errors import NightcrewError, TransitionError, UsageError
+from nightcrew.model.errors import NightcrewError, NotFoundError, TransitionError, UsageError
 from nightcrew.model.review import Decision
 from nightcrew.model.statement import DigestSet, Subject
 from nightcrew.store import decisions, outcomes, runs
@@ -62,11 +62,30 @@ def listed(
 
 
 def shown(store: Store, name: str) -> Parked:
-    """One record, named ``PIPELINE/KEY``, in any state. Raises NotFoundError, UsageError."""
-    pipeline, key = split_name(name)
+    """One record, named as ``found`` takes it, in any state. Raises NotFoundError, UsageError."""
     with store.read() as tx:
-        row = runs.pipeline(tx, pipeline)
-        return _parked(outcomes.get(tx, row.id, key), row)
+        row, stored = found(tx, name)
+        return _parked(stored, row)
+
+
+def found(tx: Tx, name: str) -> tuple[runs.PipelineRow, Stored]:
+    """The record of that name: ``PIPELINE/KEY``, or the key alone where one pipeline only has it.
+
+    Raises NotFoundError, and UsageError where several pipelines have the key.
+    """
+    known = runs.all_pipelines(tx)
+    prefix, _, rest = name.partition("/")
+    named = [(row, rest) for row in known if row.name == prefix and rest]
+    matching = [
+        (row, there[key])
+        for row, key in named or [(row, name) for row in known]
+        if key in (there := outcomes.existing(tx, row.id, [key]))
+    ]
+    if len(matching) > 1:
+        raise UsageError(f"several pipelines have a record {name}: {', '.join(row.name for row, _ in matching)}")
+    if not matching:
+        raise NotFoundError(f"there is no record {name}", hint="List what is stored with: nightcrew outcome list")
+    return matching[0]
 
 
 def split_name(name: str) -> tuple[str, str]:

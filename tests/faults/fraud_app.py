@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import random
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,10 @@ from pydantic import BaseModel, Field
 import nightcrew as nc
 
 Fate = Literal["accepted", "contract", "permanent", "transient", "gated", "poison"]
+
+
+SLOW = float(os.environ.get("FRAUD_APP_SLOW", "0"))
+"""Seconds a record takes, for tests that need a run to last."""
 
 
 class Transaction(BaseModel):
@@ -26,6 +31,8 @@ fraud = nc.Pipeline("fraud", record=Transaction, key="id", requeue=nc.Requeue(ro
 
 @fraud.step(retry=nc.Retry(attempts=2, base=0.00001))
 def score(tx: Transaction) -> nc.Prediction:
+    if SLOW:
+        time.sleep(SLOW)
     if tx.merchant == "transient":
         raise ConnectionResetError("the model server hung up")
     if tx.merchant == "permanent":

@@ -24,8 +24,9 @@ KILLS = int(os.environ.get("NIGHTCREW_STORM_KILLS", "5"))
 MAX_RSS_MIB = 300
 
 
-def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
-    env = {**os.environ, "NIGHTCREW_CONFIG_DIR": str(folder / "config")}
+def start(folder: Path, *more: str, slow: float = 0.0) -> subprocess.Popen[bytes]:
+    """Run it; ``slow`` is how many seconds a record takes at least, for a run that has to last."""
+    env = {**os.environ, "NIGHTCREW_CONFIG_DIR": str(folder / "config"), "FRAUD_APP_SLOW": str(slow)}
     argv = [sys.executable, "-m", "nightcrew", "run", "app.py:fraud", "--input", "tx.jsonl", "--json", *more]
     return subprocess.Popen(
         argv, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
@@ -142,8 +143,8 @@ def test_record_that_kills_its_process_is_isolated_and_quarantined(how: fraud_ap
 
 def test_two_processes_do_not_run_the_same_pipeline(tmp_path: Path) -> None:
     prepare(tmp_path)
-    fraud_app.write(tmp_path / "tx.jsonl", 60_000)
-    first = start(tmp_path)
+    fraud_app.write(tmp_path / "tx.jsonl", 20_000)
+    first = start(tmp_path, slow=0.0003)
     deadline = time.monotonic() + 30
     while not (tmp_path / ".nightcrew" / "flight").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -158,8 +159,8 @@ def test_two_processes_do_not_run_the_same_pipeline(tmp_path: Path) -> None:
 
 def test_interrupted_run_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
     prepare(tmp_path)
-    fates = fraud_app.write(tmp_path / "tx.jsonl", 60_000)
-    first = start(tmp_path)
+    fates = fraud_app.write(tmp_path / "tx.jsonl", 20_000)
+    first = start(tmp_path, slow=0.0005)
     deadline = time.monotonic() + 30
     while not (tmp_path / ".nightcrew" / "flight").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -169,4 +170,4 @@ def test_interrupted_run_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
     assert first.returncode == 130, errors.decode()
     with sqlite3.connect(tmp_path / ".nightcrew" / "nightcrew.db") as database:
         assert database.execute("SELECT count(*) FROM outcomes").fetchone()[0] > 0
-    check(tmp_path, ended(start(tmp_path)), fates, 60_000)
+    check(tmp_path, ended(start(tmp_path)), fates, 20_000)

@@ -371,6 +371,19 @@ class TestSlowCalls:
         assert len(calls) == 100 - before, "what was committed is not worked again"
         fits(made)
 
+    def test_notebook_with_a_running_loop_can_run_it(self, tmp_path: Path) -> None:
+        made = pipeline(tmp_path, concurrency=4)
+
+        @made.step(retry=ONCE)
+        async def work(tx: Tx) -> float:
+            await asyncio.sleep(0)
+            return tx.amount
+
+        async def cell() -> nc.Summary:
+            return made.run(records(20))
+
+        assert asyncio.run(cell()).states == {"accepted": 20}
+
     def test_rate_limit_spaces_calls(self, tmp_path: Path) -> None:
         made = pipeline(tmp_path, concurrency=10, rate=200)
         starts: list[float] = []

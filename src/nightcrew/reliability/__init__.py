@@ -16,7 +16,8 @@ from nightcrew.reliability.failure import Failure, FailureClass, classify, regis
 from nightcrew.reliability.fallback import Fallback, Truncated, estimate_tokens, truncate_to
 from nightcrew.reliability.frames import FrameSchema
 from nightcrew.reliability.gate import AUDIT, Gate, is_audit
-from nightcrew.reliability.guard import AsyncGuarded, Guarded, guard, production
+from nightcrew.reliability.guard import guard, production
+from nightcrew.reliability.guarded import AsyncGuarded, Guarded
 from nightcrew.reliability.observe import Observation, Tally
 from nightcrew.reliability.result import Partial, Prediction, Result
 from nightcrew.reliability.retry import Attempt, Retry, no_waits

@@ -220,7 +220,14 @@ def test_lost_outcome_is_found(desk: Desk) -> None:
     desk.write("UPDATE tallies SET count = count - 1 WHERE state = 'accepted'")
     with desk.made.state.store.read() as tx:
         found = list(problems(tx))
+    assert ("run:1", "4 outcomes were made and 3 are there") in found
     assert ("run:1", "4 records were read and 3 are accounted for") in found
+
+
+def test_state_changed_by_hand_is_found(desk: Desk) -> None:
+    desk.write("UPDATE outcomes SET state = 'accepted' WHERE key = 'a'")
+    with desk.made.state.store.read() as tx:
+        assert list(problems(tx)) == [("run:1", "its counts are not those of its outcomes")]
 
 
 def test_stranger_checks_a_proof_with_the_script_in_the_docs(desk: Desk, tmp_path: Path) -> None:

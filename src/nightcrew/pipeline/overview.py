@@ -1,5 +1,6 @@
 """Runs and what became of their records; the proof of one outcome; whether everything stored fits."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,10 +61,32 @@ def prove(store: Store, name: str) -> dict[str, Any]:
 
 
 def problems(tx: Tx) -> Iterator[tuple[str, str]]:
-    """(``record:PIPELINE/KEY`` or ``batch:N``, what is wrong) for every outcome that the ledger does not vouch for."""
+    """(``record:PIPELINE/KEY``, ``batch:N`` or ``run:N``, what is wrong) for what the ledger does not vouch for.
+
+    Every outcome must be a leaf of its batch, whose root the ledger has; and as many must be there as the ledger has
+    seen made, and as the counts say.
+    """
+    counted: Counter[tuple[int, str]] = Counter()
+    yield from _outcomes(tx, counted)
+    made = _made(tx)
+    for run in runs.list(tx):
+        chunks = runs.chunks_of(tx, run.id)
+        seen, repeated = sum(chunk.seen for chunk in chunks), sum(chunk.repeated for chunk in chunks)
+        there = {state: count for (number, state), count in counted.items() if number == run.id}
+        total = sum(there.values())
+        if total != made[run.id]:
+            yield f"run:{run.id}", f"{made[run.id]} outcomes were made and {total} are there"
+        if there != outcomes.counts(tx, run=run.id):
+            yield f"run:{run.id}", "its counts are not those of its outcomes"
+        if run.state == "done" and seen != total + repeated:
+            yield f"run:{run.id}", f"{seen} records were read and {total + repeated} are accounted for"
+
+
+def _outcomes(tx: Tx, counted: Counter[tuple[int, str]]) -> Iterator[tuple[str, str]]:
     names = {row.id: row.name for row in runs.all_pipelines(tx)}
     known: dict[int, list[bytes] | None] = {}
     for stored in outcomes.list(tx, None):
+        counted[stored.run, stored.state] += 1
         if stored.batch not in known:
             if len(known) > 64:
                 known.clear()
@@ -75,12 +98,16 @@ def problems(tx: Tx) -> Iterator[tuple[str, str]]:
         leaves = known[stored.batch]
         if leaves is not None and leaves[stored.leaf : stored.leaf + 1] != [merkle.leaf_hash(stored.doc.encode())]:
             yield f"record:{names.get(stored.pipeline, '?')}/{stored.key}", "it is not what the ledger has"
-    for run in runs.list(tx):
-        seen = sum(chunk.seen for chunk in runs.chunks_of(tx, run.id))
-        repeated = sum(chunk.repeated for chunk in runs.chunks_of(tx, run.id))
-        total = sum(outcomes.counts(tx, run=run.id).values())
-        if run.state == "done" and seen != total + repeated:
-            yield f"run:{run.id}", f"{seen} records were read and {total + repeated} are accounted for"
+
+
+def _made(tx: Tx) -> Counter[int]:
+    """How many outcomes each run has made, as the ledger has it."""
+    made: Counter[int] = Counter()
+    for entry in ledger.entries(tx):
+        if entry.action == "outcomes.made":
+            data = ledger.data(entry)
+            made[data["run"]] += data["count"]
+    return made
 
 
 def _vouched(tx: Tx, number: int) -> list[bytes]:

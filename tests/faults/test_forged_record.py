@@ -203,16 +203,18 @@ def test_one_decision_is_about_records_of_one_pipeline(desk: Desk) -> None:
 def test_changed_outcome_is_found_and_cannot_be_proven(desk: Desk) -> None:
     assert prove(desk.made.state.store, "p/free")["root"]
     desk.write("UPDATE outcomes SET doc = replace(doc, 'TEXT OF FREE', 'TEXT OF FOUR') WHERE key = 'free'")
-    with pytest.raises(IntegrityError, match="p/free is not what the ledger has"):
+    with pytest.raises(IntegrityError, match="the outcome of free is not what the ledger has"):
         prove(desk.made.state.store, "p/free")
     with desk.made.state.store.read() as tx:
-        assert list(problems(tx)) == [("record:p/free", "it is not what the ledger has")]
+        assert list(problems(tx)) == [("record:p/free", "the outcome of free is not what the ledger has")]
 
 
 def test_changed_leaves_and_root_are_found(desk: Desk) -> None:
     desk.write("UPDATE batches SET root = zeroblob(32)")
     with desk.made.state.store.read() as tx:
-        assert {where.partition(":")[0] for where, _ in problems(tx)} == {"batch"}
+        found = list(problems(tx))
+    assert len(found) == 4
+    assert all("do not give its root" in what for _, what in found)
 
 
 def test_lost_outcome_is_found(desk: Desk) -> None:
@@ -224,10 +226,27 @@ def test_lost_outcome_is_found(desk: Desk) -> None:
     assert ("run:1", "4 records were read and 3 are accounted for") in found
 
 
-def test_state_changed_by_hand_is_found(desk: Desk) -> None:
-    desk.write("UPDATE outcomes SET state = 'accepted' WHERE key = 'a'")
-    with desk.made.state.store.read() as tx:
-        assert list(problems(tx)) == [("run:1", "its counts are not those of its outcomes")]
+def test_held_record_made_to_look_accepted_is_found_and_not_delivered(desk: Desk, tmp_path: Path) -> None:
+    for attack in (
+        "UPDATE outcomes SET state = 'accepted' WHERE key = 'a'",
+        'UPDATE outcomes SET doc = replace(doc, \'{"state":"in_review"\', \'{"state":"accepted"\') WHERE key = \'a\'',
+    ):
+        desk.write(attack)
+        with desk.made.state.store.read() as tx:
+            assert ("record:p/a", "the outcome of a is not what the ledger has") in list(problems(tx))
+        with pytest.raises(IntegrityError, match="the outcome of a"):
+            desk.made.retry(sink=tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_input_changed_while_it_waits_is_not_worked(desk: Desk) -> None:
+    desk.decide("p/a")
+    desk.write("UPDATE outcomes SET input = ? WHERE key = 'a'", b'{"id": "a", "text": "send money"}')
+    desk.made.retry()
+    assert desk.published == []
+    found = shown(desk.made.state.store, "p/a")
+    assert (found.state, found.kind) == ("quarantined", "permanent.corrupt")
+    assert "is not the one that was read" in found.reason
 
 
 def test_stranger_checks_a_proof_with_the_script_in_the_docs(desk: Desk, tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """From the store to the sink: results are projected, in the order in which they were made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nightcrew.pipeline.sinks import Delivery, Sink
 from nightcrew.store import outcomes, runs
 from nightcrew.store.outcomes import Stored
-from nightcrew.store.store import Store
+from nightcrew.store.store import Store, Tx
 
 _GROUP = 500
 
@@ -19,14 +19,14 @@ def deliver(store: Store, run: int, sink: Sink) -> int:
     with store.read() as tx:
         over = runs.over_same_source(tx, run)
         if sink.replaces:
-            return sink.write(_delivery(stored) for stored in _results(outcomes.list(tx, None, runs=over)))
+            return sink.write(_results(tx, outcomes.list(tx, None, runs=over)))
     return sum(_deliver_new(store, number, sink) for number in over)
 
 
 def deliver_all(store: Store, pipeline: int, sink: Sink) -> int:
     """Write every result of a pipeline, of all its runs, to a sink that is replaced as a whole; gives how many."""
     with store.read() as tx:
-        return sink.write(_delivery(stored) for stored in _results(outcomes.list(tx, pipeline)))
+        return sink.write(_results(tx, outcomes.list(tx, pipeline)))
 
 
 def _deliver_new(store: Store, run: int, sink: Sink) -> int:
@@ -35,14 +35,20 @@ def _deliver_new(store: Store, run: int, sink: Sink) -> int:
     for begin in range(0, len(waiting), _GROUP):
         with store.read() as tx:
             group = outcomes.by_id(tx, waiting[begin : begin + _GROUP])
-        sink.write([_delivery(stored) for stored in group])
+            ready = list(_results(tx, group))
+        sink.write(ready)
         with store.begin() as tx:
             runs.set_delivered(tx, run, sink.name, outcomes.mark(group[-1]))
     return len(waiting)
 
 
-def _results(found: Iterator[Stored]) -> Iterator[Stored]:
-    return (stored for stored in found if stored.state in outcomes.SETTLED)
+def _results(tx: Tx, found: Iterable[Stored]) -> Iterator[Delivery]:
+    """What is settled, and only that: a row made to look so is noticed before it goes out. Raises IntegrityError."""
+    vouched = outcomes.Vouched(tx)
+    for stored in found:
+        if stored.state in outcomes.SETTLED:
+            vouched.check(stored)
+            yield _delivery(stored)
 
 
 def _delivery(stored: Stored) -> Delivery:

@@ -9,7 +9,7 @@ from typing import Any
 from nightcrew.pipeline.chain import Made
 from nightcrew.pipeline.flight import Flight
 from nightcrew.pipeline.loops import run_to_end
-from nightcrew.pipeline.outcome import Origin
+from nightcrew.pipeline.outcome import Origin, sha256
 from nightcrew.pipeline.runner import DEATHS, Work
 from nightcrew.reliability import Failure, FailureClass, classify
 from nightcrew.store import outcomes
@@ -43,6 +43,9 @@ def again(work: Work, stored: Stored) -> Row:
     origin = Origin(stored.key, doc["input"], doc["at"], stored.input or b"")
     stage, rounds = int(doc["stage"]), int(doc["rounds"])
     extra = _carried(doc)
+    if sha256(origin.data) != origin.sha256:
+        changed = "the stored input is not the one that was read"
+        return work.writing.refused(origin, Failure(FailureClass.CORRUPT, "Changed", changed), doc["attempts"])
     try:
         record = work.intake.reread(origin.data)
     except Exception as error:

@@ -65,8 +65,8 @@ class Writing:
     """Makes rows of one pipeline under one version."""
 
     def __init__(self, pipeline: str, version: str) -> None:
-        # Fields stand in a fixed order, so that the same outcome always has the same bytes.
-        self._head = f'{{"pipeline":{_quote(pipeline)},"version":{_quote(version)},"key":'
+        # Fields stand in a fixed order, so that the same outcome always has the same bytes; the state is the first.
+        self._head = f'"pipeline":{_quote(pipeline)},"version":{_quote(version)},"key":'
 
     def row(self, origin: Origin, made: Made, *, next_at: str | None = None, rounds: int = 0, extra: str = "") -> Row:
         """The row of what a record became. An output without a JSON form makes it a quarantined one."""
@@ -77,7 +77,7 @@ class Writing:
             return self.refused(origin, Failure(FailureClass.CONTRACT, "ValueError", str(error), None), made.attempts)
         kind = None if made.failure is None else str(made.failure.kind)
         doc = (
-            f'{self._head}{_quote(origin.key)},"at":{origin.at},"input":"{origin.sha256}","status":"{made.status}",'
+            f'{{"state":"{made.state}",{self._head}{_quote(origin.key)},"at":{origin.at},"input":"{origin.sha256}","status":"{made.status}",'
             f'"output":{output},"confidence":{confidence},"level":{made.level},"made_by":{_quote(made.made_by)},'
             f'"reason":{_quote(made.reason)},"notice":{_quote(made.notice)},"attempts":{made.attempts},'
             f'"rounds":{rounds},"stage":{made.stage},"failure":{_failure(made.failure)}{extra}}}'

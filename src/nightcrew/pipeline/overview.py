@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nightcrew.model import merkle
-from nightcrew.model.errors import IntegrityError, NightcrewError
+from nightcrew.model.errors import IntegrityError
 from nightcrew.pipeline.parked import found
 from nightcrew.store import ledger, outcomes, runs
 from nightcrew.store.store import Store, Tx
@@ -44,13 +44,10 @@ def prove(store: Store, name: str) -> dict[str, Any]:
     """
     with store.read() as tx:
         _, stored = found(tx, name)
+        outcomes.Vouched(tx).check(stored)
         batch = outcomes.batch(tx, stored.batch)
         entry = next(ledger.entries(tx, after=batch.entry - 1, limit=1))
-        ledger.check(tx, entry)
-    leaf = merkle.leaf_hash(stored.doc.encode())
     path = merkle.path(batch.leaves, stored.leaf)
-    if ledger.data(entry).get("root") != batch.root.hex() or not merkle.verify(leaf, path, batch.root):
-        raise IntegrityError(f"the outcome of {name} is not what the ledger has")
     return {
         "schema": PROOF,
         "outcome": stored.doc,
@@ -84,20 +81,13 @@ def problems(tx: Tx) -> Iterator[tuple[str, str]]:
 
 def _outcomes(tx: Tx, counted: Counter[tuple[int, str]]) -> Iterator[tuple[str, str]]:
     names = {row.id: row.name for row in runs.all_pipelines(tx)}
-    known: dict[int, list[bytes] | None] = {}
+    vouched = outcomes.Vouched(tx)
     for stored in outcomes.list(tx, None):
         counted[stored.run, stored.state] += 1
-        if stored.batch not in known:
-            if len(known) > 64:
-                known.clear()
-            try:
-                known[stored.batch] = _vouched(tx, stored.batch)
-            except NightcrewError as error:
-                known[stored.batch] = None
-                yield f"batch:{stored.batch}", str(error)
-        leaves = known[stored.batch]
-        if leaves is not None and leaves[stored.leaf : stored.leaf + 1] != [merkle.leaf_hash(stored.doc.encode())]:
-            yield f"record:{names.get(stored.pipeline, '?')}/{stored.key}", "it is not what the ledger has"
+        try:
+            vouched.check(stored)
+        except IntegrityError as error:
+            yield f"record:{names.get(stored.pipeline, '?')}/{stored.key}", str(error)
 
 
 def _made(tx: Tx) -> Counter[int]:
@@ -108,11 +98,3 @@ def _made(tx: Tx) -> Counter[int]:
             data = ledger.data(entry)
             made[data["run"]] += data["count"]
     return made
-
-
-def _vouched(tx: Tx, number: int) -> list[bytes]:
-    batch = outcomes.batch(tx, number)
-    entry = next(ledger.entries(tx, after=batch.entry - 1, limit=1), None)
-    if entry is None or ledger.data(entry).get("root") != batch.root.hex() or entry.subject != f"batch:{number}":
-        raise IntegrityError(f"the ledger does not have the root of batch {number}")
-    return batch.leaves

@@ -126,9 +126,9 @@ def _leave(store: Store, names: Iterable[str], state: str, why: str, actor: str,
 def _left(tx: Tx, stored: Stored, state: str, reason: str) -> Row:
     doc = outcomes.document(stored)
     if state == "waiting_retry":
-        doc.update(rounds=0, reason=f"released; before: {doc['reason']}", failure=None)
+        doc.update(state=state, rounds=0, reason=f"released; before: {doc['reason']}", failure=None)
         return Row(stored.key, state, None, tx.stamp(), stored.input or b"", _text(doc))
-    doc.update(reason=f"discarded: {reason}" if reason else f"discarded; before: {doc['reason']}")
+    doc.update(state=state, reason=f"discarded: {reason}" if reason else f"discarded; before: {doc['reason']}")
     return Row(stored.key, state, stored.kind, None, stored.input or b"", _text(doc))
 
 
@@ -233,9 +233,9 @@ def _decided(tx: Tx, stored: Stored, decision: Decision, review: dict[str, Any])
     """What the decision makes of a record. That it was approved is shown by the signature, not by this row."""
     doc = outcomes.document(stored)
     doc["review"] = {**review, "held": stored.doc}
-    if decision is Decision.REJECT:
-        return Row(stored.key, "rejected", None, None, stored.input or b"", _text(doc))
-    return Row(stored.key, "waiting_retry", None, tx.stamp(), stored.input or b"", _text(doc))
+    doc["state"] = "rejected" if decision is Decision.REJECT else "waiting_retry"
+    next_at = None if decision is Decision.REJECT else tx.stamp()
+    return Row(stored.key, doc["state"], None, next_at, stored.input or b"", _text(doc))
 
 
 def _waiting(tx: Tx, row: runs.PipelineRow, keys: Sequence[str]) -> list[Stored]:

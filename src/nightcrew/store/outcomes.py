@@ -224,6 +224,35 @@ def batch(tx: Tx, number: int) -> Batch:
     return Batch(row.id, row.run, row.root, leaves, row.entry)
 
 
+class Vouched:
+    """Checks outcomes against the ledger: that each is a leaf of its batch, whose root a sealed entry has."""
+
+    _KEPT = 64
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+        self._leaves: dict[int, builtins.list[bytes]] = {}
+
+    def check(self, stored: Stored) -> None:
+        """Raises IntegrityError for an outcome that the ledger does not vouch for, as it stands in its row."""
+        leaves = self._leaves.get(stored.batch)
+        if leaves is None:
+            if len(self._leaves) >= self._KEPT:
+                self._leaves.clear()
+            leaves = self._leaves[stored.batch] = self._sealed(stored.batch)
+        right = leaves[stored.leaf : stored.leaf + 1] == [merkle.leaf_hash(stored.doc.encode())]
+        if not right or not stored.doc.startswith(f'{{"state":"{stored.state}",'):
+            raise IntegrityError(f"the outcome of {stored.key} is not what the ledger has")
+
+    def _sealed(self, number: int) -> builtins.list[bytes]:
+        found = batch(self._tx, number)
+        entry = next(ledger.entries(self._tx, after=found.entry - 1, limit=1), None)
+        if entry is None or entry.subject != f"batch:{number}" or ledger.data(entry).get("root") != found.root.hex():
+            raise IntegrityError(f"the ledger does not have the root of batch {number}")
+        ledger.check(self._tx, entry)
+        return found.leaves
+
+
 def document(stored: Stored) -> dict[str, Any]:
     """The outcome's document, parsed; raises IntegrityError if it is not a JSON object."""
     try:

@@ -29,7 +29,14 @@ def start(folder: Path, *more: str, slow: float = 0.0) -> subprocess.Popen[bytes
     env = {**os.environ, "NIGHTCREW_CONFIG_DIR": str(folder / "config"), "FRAUD_APP_SLOW": str(slow)}
     argv = [sys.executable, "-m", "nightcrew", "run", "app.py:fraud", "--input", "tx.jsonl", "--json", *more]
     return subprocess.Popen(
-        argv, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        argv,
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # A shell that runs the tests in the background lets its children ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

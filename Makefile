@@ -27,7 +27,8 @@ bench: $(STAMP)  ## the benchmarks, in full; prints tables and writes bench/resu
 	$(BIN)/python bench/pipeline.py
 
 peers: $(STAMP)  ## the orchestrators and libraries that benchmarks and tests/peers compare with, and those tests
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peers]'
+	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[dev,peers]'; \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peers]'; fi
 	$(BIN)/pytest tests/peers -q
 
 storms: $(STAMP)  ## the fault tests in full length (CI runs the same code with fewer rounds)

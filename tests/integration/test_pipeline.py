@@ -384,6 +384,23 @@ class TestSlowCalls:
 
         assert asyncio.run(cell()).states == {"accepted": 20}
 
+    def test_live_source_is_not_waited_for_when_it_is_read_again(self, tmp_path: Path) -> None:
+        made, worked = pipeline(tmp_path), list[str]()
+
+        @made.step(retry=ONCE)
+        def work(tx: Tx) -> float:
+            worked.append(tx.id)
+            return tx.amount
+
+        made.run(records(3))
+
+        def live() -> Iterator[dict[str, Any]]:
+            yield from records(4)
+            assert worked == ["r0", "r1", "r2", "r3"], "the new one is worked before the next is there"
+            yield {"id": "last", "amount": 1}
+
+        assert made.run(live(), new=True).states == {"accepted": 2}
+
     def test_rate_limit_spaces_calls(self, tmp_path: Path) -> None:
         made = pipeline(tmp_path, concurrency=10, rate=200)
         starts: list[float] = []

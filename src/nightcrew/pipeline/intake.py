@@ -17,7 +17,8 @@ from nightcrew.store.outcomes import Row
 from nightcrew.store.store import Store
 
 Key = str | Callable[[Any], Any] | None
-_WINDOW = 500
+WINDOW = 500
+"""Records that are looked up together."""
 
 
 class Ready(NamedTuple):
@@ -121,19 +122,25 @@ def of_part(ready: Iterable[Ready], intake: Intake, part: int, parts: int) -> It
 
 
 def unless_stored(
-    ready: Iterable[Ready], store: Store, pipeline: int, run: int, conflict_row: Callable[[Row], Row], writing: Writing
+    ready: Iterable[Ready],
+    store: Store,
+    pipeline: int,
+    run: int,
+    conflict_row: Callable[[Row], Row],
+    writing: Writing,
+    window: int = WINDOW,
 ) -> Iterator[Ready]:
-    """Look records up, some hundred at a time, so that nothing is worked twice."""
+    """Look records up, ``window`` at a time, so that nothing is worked twice."""
     source = iter(ready)
-    while window := list(islice(source, _WINDOW)):
-        keys = [one.origin.key for one in window if one.origin is not None]
+    while some := list(islice(source, window)):
+        keys = [one.origin.key for one in some if one.origin is not None]
         with store.read() as tx:
             known = outcomes.existing(tx, pipeline, keys)
             again = [
-                f"{key}~{one.origin.sha256[:8]}" for one in window if one.origin and (key := one.origin.key) in known
+                f"{key}~{one.origin.sha256[:8]}" for one in some if one.origin and (key := one.origin.key) in known
             ]
             known.update(outcomes.existing(tx, pipeline, again))
-        for one in window:
+        for one in some:
             yield _looked_up(one, known, run, conflict_row, writing)
 
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from nightcrew.pipeline.chain import Chain, Made
 from nightcrew.pipeline.flight import Flight
-from nightcrew.pipeline.intake import Intake, Ready, of_part, unless_stored
+from nightcrew.pipeline.intake import WINDOW, Intake, Ready, of_part, unless_stored
 from nightcrew.pipeline.outcome import Origin, Writing
 from nightcrew.pipeline.requeue import Requeue
-from nightcrew.pipeline.sources import Source
+from nightcrew.pipeline.sources import IterableSource, Source, StreamSource
 from nightcrew.pipeline.watching import Watching
 from nightcrew.pipeline.writer import MAX_BYTES, MAX_ROWS, Progress, Writer, conflict
 from nightcrew.reliability import Failure, FailureClass
@@ -76,17 +76,20 @@ class Work:
 
     def records(self, source: Source, chunk: Chunk, *, lookup: bool) -> Iterator[Ready]:
         """The records of a chunk from where it stands, prepared; ``lookup`` finds those with an outcome."""
-        return self._wanted(self._prepared(source.read(chunk.position, chunk.stop), chunk.position), chunk, lookup)
+        # A live source is not waited for: each of its records is looked up as it comes.
+        live = isinstance(source, IterableSource | StreamSource) and source.total() is None
+        found = self._prepared(source.read(chunk.position, chunk.stop), chunk.position)
+        return self._wanted(found, chunk, (1 if live else WINDOW) if lookup else 0)
 
     def one(self, start: int, end: int, raw: Any, chunk: Chunk) -> Iterator[Ready]:
         """One record of a source that gives them one by one."""
-        return self._wanted(self._prepared([(end, raw)], start), chunk, lookup=True)
+        return self._wanted(self._prepared([(end, raw)], start), chunk, 1)
 
-    def _wanted(self, found: Iterator[Ready], chunk: Chunk, lookup: bool) -> Iterator[Ready]:
+    def _wanted(self, found: Iterator[Ready], chunk: Chunk, window: int) -> Iterator[Ready]:
         if chunk.parts > 1:
             found = of_part(found, self.intake, chunk.part, chunk.parts)
-        if lookup:
-            found = unless_stored(found, self.store, self.pipeline, chunk.run, self.conflict_row, self.writing)
+        if window:
+            found = unless_stored(found, self.store, self.pipeline, chunk.run, self.conflict_row, self.writing, window)
         return found
 
     def _prepared(self, raws: Iterable[tuple[int, Any]], start: int) -> Iterator[Ready]:

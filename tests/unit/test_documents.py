@@ -173,3 +173,9 @@ def test_handoff_names_what_it_holds_in_the_words_of_the_document() -> None:
     assert "from: build\n" in text
     assert "## What was done\n\ndid\n\n## Open questions\n\nNone.\n\n## Next\n\nNone.\n" in text
     assert handoff().kind is HandoffKind.WORK
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "deep:\n  - {b: 1, b: 1}\n", "'a': 1\na: 2\n"])
+def test_key_that_stands_twice_is_refused_with_its_line(text: str) -> None:
+    with pytest.raises(DocumentError, match=r"test: not YAML: [ab] stands twice .*line [12]"):
+        load_yaml(text, source="test")

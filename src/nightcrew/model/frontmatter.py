@@ -12,12 +12,25 @@ MAX_BYTES = 4 * 1024 * 1024
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without anchors: an alias can make a small text unfold without bound."""
+    """YAML without aliases and without a key that stands twice.
+
+    An alias can make a small text unfold without bound. Of two keys PyYAML takes the last, and a person who reads the
+    first would believe another rule.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "aliases are not allowed", None)
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def decoded(data: bytes, *, source: str) -> str:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from typing_extensions import TypedDict
 
 import nightcrew as nc
 from nightcrew.model.errors import ConfigurationError
@@ -144,7 +145,7 @@ def test_secret_is_never_in_a_message(secret: str) -> None:
 
 def test_secret_fields_are_known_and_masked() -> None:
     contract = nc.Contract(Secretive)
-    assert {"token", "password", "key", "inner.pin", "many.pin"} <= contract.secret_paths
+    assert {"token", "password", "key", "pin"} <= contract.secret_names
     shown = contract.mask({"token": "t", "inner": {"pin": 1, "name": "n"}, "many": [{"pin": 2}], "free": 3})
     assert shown == {"token": "***", "inner": {"pin": "***", "name": "n"}, "many": [{"pin": "***"}], "free": 3}
 
@@ -203,3 +204,77 @@ def test_table_is_checked_by_column() -> None:
 def test_what_is_no_schema_says_so(schema: Any) -> None:
     with pytest.raises(ConfigurationError):
         nc.Contract(schema)
+
+
+@dataclass
+class Card:
+    number: Annotated[str, nc.Secret, Field(max_length=4)]
+
+
+class Keyed(TypedDict):
+    number: Annotated[str, nc.Secret, Field(max_length=4)]
+
+
+class Carded(BaseModel):
+    number: Annotated[str, nc.Secret, Field(max_length=4)] = ""
+
+
+class Either(BaseModel):
+    who: Carded | int = 0
+    by: dict[str, Carded] = Field(default_factory=dict)
+    other: Annotated[str, nc.Secret, Field(max_length=4)] = Field(default="", validation_alias="theOther")
+    plain: int = 0
+
+    @field_validator("plain")
+    @classmethod
+    def tells(cls, value: int, info: ValidationInfo) -> int:
+        if value == 7:
+            raise ValueError(f"with {info.data}")
+        return value
+
+
+class Strict(BaseModel, extra="forbid"):
+    token: SecretStr = SecretStr("")
+
+
+HIDDEN = "hunter2secret"
+ITEMS = {
+    "type": "object",
+    "properties": {
+        "xs": {"type": "array", "items": {"$ref": "#/$defs/card"}},
+        "pin": {"$ref": "#/$defs/pin"},
+        "more": {"type": "string", "maxLength": 1},
+    },
+    "$defs": {
+        "card": {"properties": {"number": {"type": "string", "secret": True, "maxLength": 2}}},
+        "pin": {"type": "string", "writeOnly": True, "maxLength": 2},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("contract", "value"),
+    [
+        (nc.Contract(Card), {"number": HIDDEN}),
+        (nc.Contract(Keyed), {"number": HIDDEN}),
+        (nc.Contract(list[Carded]), [{"number": HIDDEN}]),
+        (nc.Contract(Either), {"who": {"number": HIDDEN}}),
+        (nc.Contract(Either), {"by": {"a": {"number": HIDDEN}}}),
+        (nc.Contract(Either), {"theOther": HIDDEN}),
+        (nc.Contract(Either), {"theOther": HIDDEN[:4], "plain": 7}),
+        (nc.Contract(Strict), {"tokn": HIDDEN}),
+        (nc.Contract(ITEMS), {"xs": [{"number": HIDDEN}]}),
+        (nc.Contract(ITEMS), {"pin": HIDDEN}),
+        (nc.Contract(ITEMS, secret=["more"]), {"more": HIDDEN}),
+    ],
+)
+def test_secret_is_hidden_wherever_it_lies(contract: nc.Contract, value: Any) -> None:
+    assert HIDDEN[:4] not in refused(contract, value)
+    with pytest.raises(ContractError) as raised:
+        contract.validate_json(json.dumps(value))
+    assert HIDDEN[:4] not in str(raised.value)
+    assert "tokn" in value or HIDDEN[:4] not in json.dumps(contract.mask({"v": value}))
+
+
+def test_plain_field_beside_a_secret_is_still_told() -> None:
+    assert refused(nc.Contract(Either), {"plain": "far"}).endswith("(got string 'far')")

@@ -451,3 +451,52 @@ class TestClassify:
     def test_failures_can_be_pickled(self) -> None:
         found = nc.classify(TimeoutError("t"))
         assert pickle.loads(pickle.dumps(found)) == found
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def broken(*_: Any) -> Any:
+    raise RuntimeError("the hook is down")
+
+
+class TestNeverRaises:
+    """``result`` gives a Result whatever those around the call do; they are warned about."""
+
+    def test_observer_and_hook_that_fail_change_nothing(self, result: Callable[..., Any]) -> None:
+        work = Failing(TimeoutError("t"))
+        with pytest.warns(UserWarning, match="the hook is down"):
+            got = result(work, 1, observe=broken, retry=nc.Retry(base=0, on_retry=broken))
+        assert (got.status, got.attempts, work.calls) == ("accepted", 2, 2)
+        with pytest.warns(UserWarning, match="observer"):
+            assert result(Failing(KeyError("k")), 1, observe=broken).failure.kind == "bug"
+
+    def test_error_that_cannot_be_told_and_a_circle_of_causes(self, result: Callable[..., Any]) -> None:
+        assert result(Failing(Mute()), 1).failure.message == "Mute"
+        one, two = Mute(), Mute()
+        one.__cause__, two.__cause__ = two, one
+        assert result(Failing(one), 1).failure.kind == "bug"
+
+    def test_rule_that_fails_is_passed_over(self, result: Callable[..., Any]) -> None:
+        with registered(TimeoutError, broken), pytest.warns(UserWarning, match="rule for TimeoutError"):
+            assert result(Failing(TimeoutError("t")), 1, retry=None).failure.kind == "transient.timeout"
+
+
+def test_contract_holds_for_an_argument_given_by_name() -> None:
+    @nc.guard(contract=Tx)
+    def work(tx: Any) -> float:
+        return float(tx.amount)
+
+    assert work(tx={"id": "a", "amount": 2}) == 2.0
+    with pytest.raises(ContractError, match="amount"):
+        work(tx={"id": "a"})
+
+
+def test_async_fallback_of_a_sync_function_is_refused() -> None:
+    async def later(_: int) -> int:
+        return 1
+
+    with pytest.raises(ValueError, match="later is async"):
+        nc.guard(lambda _: 1, fallback=later)

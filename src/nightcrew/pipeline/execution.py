@@ -340,7 +340,7 @@ def _flood(rejected: int, seen: int, changes: list[FieldChange]) -> str:
 
 
 def _secret(pipeline: "Pipeline") -> list[str]:
-    return [] if pipeline.contract is None else sorted(pipeline.contract.secret_paths)
+    return [] if pipeline.contract is None else sorted(pipeline.contract.secret_names)
 
 
 def _sink(sink: "Out", source: "In") -> Sink:

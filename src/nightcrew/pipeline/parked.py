@@ -11,14 +11,13 @@ from nightcrew.model.clock import Clock
 from nightcrew.model.errors import NightcrewError, NotFoundError, TransitionError, UsageError
 from nightcrew.model.review import Decision
 from nightcrew.model.statement import DigestSet, Subject
+from nightcrew.reliability.secrets import mask_names
 from nightcrew.store import decisions, outcomes, runs
 from nightcrew.store.outcomes import Row, Stored
 from nightcrew.store.store import Store, Tx
 
 MAX_AT_ONCE = 1000
 """Records that one signature may cover."""
-
-_MASK = "***"
 
 
 @dataclass(frozen=True)
@@ -275,7 +274,7 @@ def _grouped(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _parked(stored: Stored, row: runs.PipelineRow) -> Parked:
-    doc = outcomes.document(stored)
+    doc, secret = outcomes.document(stored), frozenset(row.secret)
     return Parked(
         pipeline=row.name,
         key=stored.key,
@@ -286,24 +285,11 @@ def _parked(stored: Stored, row: runs.PipelineRow) -> Parked:
         next_at=stored.next_at,
         attempts=doc["attempts"],
         rounds=doc["rounds"],
-        input=masked(_readable(stored.input), row.secret),
-        output=masked(doc["output"], row.secret),
-        document={**doc, "output": masked(doc["output"], row.secret)},
+        input=mask_names(_readable(stored.input), secret),
+        output=mask_names(doc["output"], secret),
+        document={**doc, "output": mask_names(doc["output"], secret)},
         digest=outcomes.digest(stored),
     )
-
-
-def masked(value: Any, secret: Sequence[str]) -> Any:
-    """``value`` with what lies at the ``secret`` paths (``a.b``) replaced; nothing else is changed."""
-    if not isinstance(value, dict):
-        return value
-    top = {path.partition(".")[0]: path.partition(".")[2] for path in secret}
-    return {
-        name: _MASK
-        if top.get(name) == ""
-        else masked(part, [p.partition(".")[2] for p in secret if p.startswith(f"{name}.")])
-        for name, part in value.items()
-    }
 
 
 def _readable(data: bytes | None) -> Any:

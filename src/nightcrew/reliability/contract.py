@@ -8,38 +8,33 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
+from pydantic_core.core_schema import ErrorType
 
 from nightcrew.model.errors import ConfigurationError
 from nightcrew.reliability.errors import ContractError, CorruptError
 from nightcrew.reliability.frames import check_frame, is_frame_schema
+from nightcrew.reliability.secrets import Secret, mask_names, plain_names, secret_names
 
-MASK = "***"
 MAX_PROBLEMS = 5
 _MAX_VALUE = 60
+_PYDANTICS_OWN = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
+"""Errors whose words are those of the rule and not of somebody's validator."""
+__all__ = ["Contract", "Secret"]
 _FLAT = {int, float, str, bool, bytes, type(None), datetime, date, Decimal, UUID, SecretStr, SecretBytes}
-
-
-class _SecretMarker:
-    def __repr__(self) -> str:
-        return "Secret"
-
-
-Secret: Final = _SecretMarker()
-"""Marks a field whose value is never shown: ``token: Annotated[str, nc.Secret]``."""
 
 
 class Contract:
     """A schema for records or results.
 
     ``schema`` is a pydantic model or any type that pydantic knows (dataclass, TypedDict, ...), a JSON Schema (a dict
-    with ``type``, ``properties`` or ``$schema``; needs ``jsonschema``), or a schema of a dataframe: ``{column: dtype,
-    type or rule}`` as ``Contract.frame(...)``, or an object with ``validate`` such as pandera's. NaN and infinities are
-    refused unless ``allow_nan``. ``secret`` names more fields (``"user.token"``) whose values are never shown.
+    with ``type``, ``properties`` or ``$schema``; needs ``jsonschema``), or a schema of a dataframe: a
+    ``FrameSchema``, or an object with ``validate`` such as pandera's. NaN and infinities are refused unless
+    ``allow_nan``. ``secret`` names more fields (``"user.token"``) whose values are never shown.
     """
 
     def __init__(self, schema: Any, *, allow_nan: bool = False, secret: Iterable[str] = (), name: str = "") -> None:
@@ -60,7 +55,7 @@ class Contract:
 
     def _validators(self) -> tuple[Callable[[Any], Any], Callable[[bytes | str], Any] | None]:
         if isinstance(self.schema, Mapping) and not is_frame_schema(self.schema):
-            return _json_schema_validator(self.schema, self.name), None
+            return _json_schema_validator(self.schema, self.name, self._may_show), None
         if is_frame_schema(self.schema) or (hasattr(self.schema, "validate") and not isinstance(self.schema, type)):
             return lambda value: check_frame(self.schema, value, self.name), None
         adapter = self._adapter
@@ -125,7 +120,7 @@ class Contract:
             if not math.isfinite(value):
                 raise ContractError(
                     f"{path or self.name}: expected a finite number, got "
-                    + ("a secret" if self._is_secret(path) else str(value)),
+                    + (str(value) if self._may_show(path) else "another, which is not shown"),
                     problems=(path,),
                 )
 
@@ -147,9 +142,9 @@ class Contract:
     # What it says ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def secret_paths(self) -> frozenset[str]:
-        """The fields whose values are never shown, as paths (``user.token``)."""
-        return self._more_secret | frozenset(_secrets(self.schema, ""))
+    def secret_names(self) -> frozenset[str]:
+        """The names of fields whose values are never shown, wherever in a record they stand."""
+        return frozenset(path.rpartition(".")[2] for path in self._more_secret) | secret_names(self.schema)
 
     @cached_property
     def field_names(self) -> tuple[str, ...] | None:
@@ -167,15 +162,20 @@ class Contract:
 
     def mask(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """``value`` with its secret fields replaced by ``***``."""
-        return _masked(value, "", self.secret_paths)
+        masked: dict[str, Any] = mask_names(value, self.secret_names)
+        return masked
 
-    def _is_secret(self, path: str) -> bool:
-        """Whether the value at ``path``, or one around it or within it, must not be shown."""
-        plain = ".".join(part for part in path.split(".") if not part.isdigit())
-        return any(
-            plain == secret or plain.startswith(secret + ".") or secret.startswith(plain + ".") or not plain
-            for secret in self.secret_paths
-        )
+    @cached_property
+    def _plain_names(self) -> frozenset[str]:
+        return plain_names(self.schema) - self.secret_names
+
+    def _may_show(self, path: str) -> bool:
+        """Whether the value at ``path`` may be shown.
+
+        Where a schema has a secret at all, only the plain fields at its top that are not secret: the path of anything
+        deeper can hold keys of the data and names of a union's parts, and is not trusted to tell.
+        """
+        return not self.secret_names or path in self._plain_names
 
     def _explained(self, error: ValidationError) -> ContractError:
         details = error.errors(include_url=False)
@@ -189,11 +189,10 @@ class Contract:
         value = detail["input"]
         if detail["type"] == "missing":
             return f"{path}: this field is missing"
-        if self._is_secret(path):
+        if not self._may_show(path) or (self.secret_names and detail["type"] not in _PYDANTICS_OWN):
             # A validator's own words may hold the value: only the kind of rule is told.
-            return (
-                f"{path or self.name}: {detail['type'].replace('_', ' ')} (got a {_kind(value)}; the value is secret)"
-            )
+            rule = detail["type"].replace("_", " ")
+            return f"{path or self.name}: {rule} (got a {_kind(value)}; the value is not shown)"
         rule = detail["msg"][:1].lower() + detail["msg"][1:]
         return f"{path or self.name}: {rule} (got {_shown(value)})"
 
@@ -230,7 +229,7 @@ def _floats(value: Any, path: str) -> Iterator[tuple[str, float]]:
         fields = value.__dict__.items()
     elif isinstance(value, Mapping):
         fields = value.items()
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | set | frozenset):
         fields = enumerate(value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
@@ -241,30 +240,6 @@ def _floats(value: Any, path: str) -> Iterator[tuple[str, float]]:
             yield f"{path}.{name}" if path else str(name), inner
         elif not isinstance(inner, str | int | bool | None):
             yield from _floats(inner, f"{path}.{name}" if path else str(name))
-
-
-def _secrets(schema: Any, path: str, seen: frozenset[Any] = frozenset()) -> Iterator[str]:
-    """Paths of secret fields in a pydantic model or a JSON Schema."""
-    if isinstance(schema, Mapping):
-        for name, inner in (schema.get("properties") or {}).items():
-            where = f"{path}.{name}" if path else name
-            if isinstance(inner, Mapping) and (inner.get("secret") is True or inner.get("writeOnly") is True):
-                yield where
-            elif isinstance(inner, Mapping):
-                yield from _secrets(inner, where)
-        return
-    if not isinstance(schema, type) or not issubclass(schema, BaseModel) or schema in seen:
-        return
-    for name, field in schema.model_fields.items():
-        for label in {name, field.alias or name}:
-            where = f"{path}.{label}" if path else label
-            extra = field.json_schema_extra
-            marked = isinstance(extra, Mapping) and extra.get("secret") is True
-            if marked or Secret in field.metadata or _holds_secret(field.annotation):
-                yield where
-            else:
-                for inner in _types(field.annotation):
-                    yield from _secrets(inner, where, seen | {schema})
 
 
 def _types(annotation: Any) -> Iterator[Any]:
@@ -281,30 +256,9 @@ def _is_flat(annotation: Any) -> bool:
     return annotation in _FLAT
 
 
-def _holds_secret(annotation: Any) -> bool:
-    if annotation in (SecretStr, SecretBytes):
-        return True
-    if get_origin(annotation) is Annotated and Secret in get_args(annotation)[1:]:
-        return True
-    return any(_holds_secret(inner) for inner in get_args(annotation))
-
-
-def _masked(value: Mapping[str, Any], path: str, secret: frozenset[str]) -> dict[str, Any]:
-    masked: dict[str, Any] = {}
-    for name, inner in value.items():
-        where = f"{path}.{name}" if path else str(name)
-        if where in secret:
-            masked[name] = MASK
-        elif isinstance(inner, Mapping):
-            masked[name] = _masked(inner, where, secret)
-        elif isinstance(inner, list):
-            masked[name] = [_masked(one, where, secret) if isinstance(one, Mapping) else one for one in inner]
-        else:
-            masked[name] = inner
-    return masked
-
-
-def _json_schema_validator(schema: Mapping[str, Any], name: str) -> Callable[[Any], Any]:
+def _json_schema_validator(
+    schema: Mapping[str, Any], name: str, may_show: Callable[[str], bool]
+) -> Callable[[Any], Any]:
     try:
         from jsonschema import validators
     except ImportError:
@@ -317,10 +271,9 @@ def _json_schema_validator(schema: Mapping[str, Any], name: str) -> Callable[[An
     except Exception as error:
         raise ConfigurationError(f"{name} is not a JSON Schema: {str(error).splitlines()[0]}") from None
     validator = kind(schema)
-    secret = frozenset(_secrets(schema, ""))
 
     def check(value: Any) -> Any:
-        problems = tuple(_schema_problem(error, name, secret) for error in validator.iter_errors(value))
+        problems = tuple(_schema_problem(error, name, may_show) for error in validator.iter_errors(value))
         if problems:
             more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
             raise ContractError("; ".join(problems[:MAX_PROBLEMS]) + more, problems=problems)
@@ -329,15 +282,11 @@ def _json_schema_validator(schema: Mapping[str, Any], name: str) -> Callable[[An
     return check
 
 
-def _schema_problem(error: Any, name: str, secret: frozenset[str]) -> str:
+def _schema_problem(error: Any, name: str, may_show: Callable[[str], bool]) -> str:
     path = ".".join(str(part) for part in error.absolute_path)
-    plain = ".".join(str(part) for part in error.absolute_path if not isinstance(part, int))
     rule = f"{error.validator} is {json.dumps(error.validator_value)[:100]}"
     if error.validator == "required":
         missing = [field for field in error.validator_value if field not in error.instance]
         return f"{f'{path}.' if path else ''}{', '.join(missing)}: this field is missing"
-    hidden = any(
-        plain == one or one.startswith(f"{plain}.") or plain.startswith(f"{one}.") or not plain for one in secret
-    )
-    got = f"a {_kind(error.instance)}; the value is secret" if hidden else _shown(error.instance)
+    got = _shown(error.instance) if may_show(path) else f"a {_kind(error.instance)}; the value is not shown"
     return f"{path or name}: {rule} (got {got})"

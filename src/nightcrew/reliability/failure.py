@@ -11,6 +11,7 @@ import pickle
 import signal
 import subprocess
 import urllib.error
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -221,7 +222,10 @@ def classify(error: BaseException, *, clock: Clock = system_clock) -> Failure:
 
 def one_line(error: BaseException) -> str:
     """What the error says in one line of at most 500 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    try:
+        text = " ".join(str(error).split()) or type(error).__name__
+    except Exception:  # An error that cannot be put into words is still told by its type.
+        text = type(error).__name__
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
 
 
@@ -238,13 +242,25 @@ def _kind(error: BaseException) -> FailureClass:
         if rule_by_type is not None and (kind := _apply(rule_by_type, error)) is not None:
             return kind
     # By status last: an exception may carry one for reasons of its own.
-    return _by_status(error) or _inner(error) or F.BUG
+    return _apply(_by_status, error) or _inner(error) or F.BUG
 
 
 def _inner(error: BaseException) -> FailureClass | None:
     """The class of what a wrapper that says nothing itself was raised from."""
     cause = getattr(error, "reason", None) if isinstance(error, urllib.error.URLError) else error.__cause__
-    return _kind(cause) if isinstance(cause, BaseException) and cause is not error else None
+    if not isinstance(cause, BaseException) or _is_circular(error):
+        return None
+    return _kind(cause)
+
+
+def _is_circular(error: BaseException) -> bool:
+    """Whether its chain of causes comes back to itself."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        one = one.__cause__
+    return one is not None
 
 
 def _names_of(base: type) -> tuple[str, ...]:
@@ -260,7 +276,13 @@ def _is(error: BaseException, own: type[BaseException] | str) -> bool:
 
 
 def _apply(rule: Rule, error: BaseException) -> FailureClass | None:
-    return rule if isinstance(rule, FailureClass) else rule(error)
+    if isinstance(rule, FailureClass):
+        return rule
+    try:
+        return rule(error)
+    except Exception as broken:
+        warnings.warn(f"the rule for {type(error).__name__} failed: {one_line(broken)}", stacklevel=2)
+        return None
 
 
 def status_of(error: BaseException) -> int | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar
@@ -81,10 +82,13 @@ class _Guard(Generic[P, T]):
         self.name: str = name or str(getattr(function, "__qualname__", self._made_by))
         self._contract = None if contract is None else Contract.of(contract).validate
         self._returns = None if returns is None else Contract.of(returns).validate
+        self._first = None if contract is None else _first_parameter(function)
         self._retry = retry or NO_RETRY
         self._breaker = Breaker.named(breaker) if isinstance(breaker, str) else breaker
         self._timeout = timeout
         self._levels = [_Level(name_of(level), level, is_async(level)) for level in Fallback.of(fallback)]
+        if not self.is_async and (wrong := [level.name for level in self._levels if level.is_async]):
+            raise ValueError(f"{wrong[0]} is async: it cannot be the fallback of a function that is not")
         self._gate = gate if isinstance(gate, Gate) or gate is None else Gate(gate)
         self._shrink: Shrink | None = _by_limit(truncate) if isinstance(truncate, int) else truncate
         self._observe = observe
@@ -126,16 +130,22 @@ class _Guard(Generic[P, T]):
         seconds = perf_counter() - began
         if self._observe is not None:
             seen = None if failure is None else failure.kind.value
-            self._observe(Observation(self.name, seconds, status, level, attempts, seen, confidence))
+            self._tell(Observation(self.name, seconds, status, level, attempts, seen, confidence))
         return Result(value, status, level, made_by, reason, attempts, confidence, failure, notice, seconds)
+
+    def _tell(self, seen: Observation) -> None:
+        """Who observes a call cannot change what it came to."""
+        assert self._observe is not None  # noqa: S101 - the caller looked
+        try:
+            self._observe(seen)
+        except Exception as error:
+            warnings.warn(f"the observer of {self.name} failed: {type(error).__name__}: {error}", stacklevel=2)
 
     def _failed(self, flow: _Flow) -> Result[Any]:
         failure = flow.failure or Failure(FailureClass.BUG, "unknown", "no level was tried")
         seconds = perf_counter() - flow.began
         if self._observe is not None:
-            self._observe(
-                Observation(self.name, seconds, "failed", flow.level, flow.attempts, failure.kind.value, None)
-            )
+            self._tell(Observation(self.name, seconds, "failed", flow.level, flow.attempts, failure.kind.value, None))
         result: Result[Any] = Result(
             None, "failed", flow.level, self._made_by, failure.message, flow.attempts, None, failure, "", seconds
         )
@@ -231,6 +241,12 @@ class Guarded(_Guard[P, T]):
             except ContractError as error:
                 return self._refused(error, began)
             args = (first, *args[1:])  # type: ignore[assignment]
+        elif self._contract is not None and self._first in kwargs:
+            began = perf_counter()
+            try:
+                kwargs[self._first] = self._contract(kwargs[self._first])  # type: ignore[index]
+            except ContractError as error:
+                return self._refused(error, began)
         return self.attempt(*args, **kwargs)
 
     def attempt(self, *args: Any, **kwargs: Any) -> Result[Any]:
@@ -305,6 +321,12 @@ class AsyncGuarded(_Guard[P, Awaitable[T]], Generic[P, T]):
             except ContractError as error:
                 return self._refused(error, began)
             args = (first, *args[1:])  # type: ignore[assignment]
+        elif self._contract is not None and self._first in kwargs:
+            began = perf_counter()
+            try:
+                kwargs[self._first] = self._contract(kwargs[self._first])  # type: ignore[index]
+            except ContractError as error:
+                return self._refused(error, began)
         return await self.attempt(*args, **kwargs)
 
     async def attempt(self, *args: Any, **kwargs: Any) -> Result[Any]:
@@ -371,6 +393,14 @@ class AsyncGuarded(_Guard[P, Awaitable[T]], Generic[P, T]):
         except Exception as error:
             self._note(flow, error)
             return None
+
+
+def _first_parameter(function: Callable[..., Any]) -> str | None:
+    """The name of the first parameter, which a caller may give by name."""
+    try:
+        return next(iter(inspect.signature(function).parameters), None)
+    except (TypeError, ValueError):
+        return None
 
 
 def value_of(result: Result[Any]) -> Any:

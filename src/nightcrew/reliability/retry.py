@@ -4,6 +4,7 @@ import asyncio
 import random
 import sys
 import time
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -64,7 +65,10 @@ class Retry:
         if elapsed + wait > self.deadline:
             return None
         if self.on_retry is not None:
-            self.on_retry(Attempt(number, failure, wait))
+            try:
+                self.on_retry(Attempt(number, failure, wait))
+            except Exception as error:  # Who is told of a retry cannot stop it.
+                warnings.warn(f"on_retry failed: {type(error).__name__}: {error}", stacklevel=2)
         return wait if _waits else 0.0
 
 

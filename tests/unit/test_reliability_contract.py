@@ -200,7 +200,7 @@ def test_table_is_checked_by_column() -> None:
     assert "rule" in refused(nc.Contract(positive), table)
 
 
-@pytest.mark.parametrize("schema", [7, object(), {"type": "no such type"}])
+@pytest.mark.parametrize("schema", [7, object(), {"type": "no such type"}, {"id": str}])
 def test_what_is_no_schema_says_so(schema: Any) -> None:
     with pytest.raises(ConfigurationError):
         nc.Contract(schema)

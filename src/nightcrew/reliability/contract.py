@@ -22,6 +22,23 @@ from nightcrew.reliability.secrets import Secret, mask_names, plain_names, secre
 
 MAX_PROBLEMS = 5
 _MAX_VALUE = 60
+_KEYWORDS = frozenset(
+    (
+        "$schema",
+        "$ref",
+        "type",
+        "properties",
+        "required",
+        "items",
+        "enum",
+        "const",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "not",
+        "if",
+    )
+)
 _PYDANTICS_OWN = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
 """Errors whose words are those of the rule and not of somebody's validator."""
 __all__ = ["Contract", "Secret"]
@@ -265,6 +282,11 @@ def _json_schema_validator(
         raise ConfigurationError(
             "a JSON Schema as a contract needs the package jsonschema", hint="pip install 'nightcrew[jsonschema]'"
         ) from None
+    if schema and not _KEYWORDS & set(schema):
+        raise ConfigurationError(
+            f"a mapping of {', '.join(map(str, schema))[:100]} is no JSON Schema",
+            hint="For columns give a FrameSchema.",
+        )
     kind = validators.validator_for(schema, default=validators.Draft202012Validator)
     try:
         kind.check_schema(dict(schema))

@@ -147,6 +147,14 @@ def test_held_records_are_decided_in_the_inbox_by_signature(project: Cli) -> Non
     assert verified.json()["ok"] is True
 
 
+def test_machines_get_every_held_record_people_the_first_ones(project: Cli) -> None:
+    (project.folder / "app.py").write_text(APP)
+    (project.folder / "in.jsonl").write_text(lines(*({"id": f"r{n}", "amount": 950} for n in range(60))))
+    project("run", "app.py:fraud", "--input", "in.jsonl")
+    assert len(project("inbox", "--json").json()) == 60
+    assert "The first 50 records" in project("inbox").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

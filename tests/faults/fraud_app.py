@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 import nightcrew as nc
 
-Fate = Literal["accepted", "contract", "permanent", "transient", "gated", "poison"]
+Fate = Literal["accepted", "contract", "permanent", "transient", "gated", "poison", "deadly", "lethal"]
 
 
 SLOW = float(os.environ.get("FRAUD_APP_SLOW", "0"))
@@ -24,6 +24,13 @@ class Transaction(BaseModel):
     amount: float = Field(gt=0)
     merchant: str
     hour: int = Field(ge=0, le=23)
+
+    @field_validator("merchant")
+    @classmethod
+    def no_crash(cls, value: str) -> str:
+        if value == "lethal":
+            ctypes.string_at(0)  # A contract can kill as well as a step.
+        return value
 
 
 fraud = nc.Pipeline("fraud", record=Transaction, key="id", requeue=nc.Requeue(rounds=2, base=3600))

@@ -126,6 +126,24 @@ def test_signature_of_a_stranger_decides_nothing(desk: Desk) -> None:
     assert desk.made.retry().states == {"accepted": 1, "in_review": 3}
 
 
+def test_file_for_results_that_a_row_names_is_not_written(desk: Desk) -> None:
+    victim = desk.folder / "victim.jsonl"
+    victim.write_text("mine\n")
+    desk.write("UPDATE runs SET sink = ?", str(victim))
+    desk.decide("p/a")
+    with pytest.raises(IntegrityError, match="the sink of run 1"):
+        desk.made.retry()
+    assert victim.read_text() == "mine\n"
+
+
+def test_outcome_without_its_fields_is_named(desk: Desk) -> None:
+    desk.write(
+        'UPDATE outcomes SET state = \'waiting_retry\', doc = \'{"state":"waiting_retry","key":"a"}\' WHERE key = \'a\''
+    )
+    with pytest.raises(IntegrityError, match="the outcome of a has no at, attempts"):
+        desk.made.retry(everything=True)
+
+
 @pytest.mark.parametrize("stage", [2, 3])
 def test_row_set_to_go_on_is_held_again(desk: Desk, stage: int) -> None:
     doc = {**desk.doc("a"), "stage": stage}

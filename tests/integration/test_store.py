@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -521,6 +522,28 @@ def test_a_lock_is_held_by_one_until_its_lease_is_over(store: Store, clock: Cloc
             locks.renew(tx, "shift", "one", 60)
         assert locks.release(tx, "shift", "one") is False
         assert locks.release(tx, "shift", "two") is True
+
+
+def test_who_has_patience_gets_the_lock_when_the_holder_ends(store: Store) -> None:
+    held, end = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with locks.held(store, "run:p", hint=""):
+            held.set()
+            end.wait(10)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert held.wait(10)
+    with pytest.raises(BusyError, match="holds run:p") as refused, locks.held(store, "run:p", hint="Wait."):
+        pass
+    assert refused.value.hint == "Wait."
+    threading.Timer(0.3, end.set).start()
+    with locks.held(store, "run:p", hint="", patience_seconds=30):
+        assert end.is_set()
+    thread.join()
+    with store.read() as tx:
+        assert locks.find(tx, "run:p") is None
 
 
 def test_the_lock_of_a_dead_process_is_taken_over_at_once(store: Store) -> None:

@@ -37,7 +37,7 @@ def _list(every: bool) -> None:
 
     with opened() as project:
         found = all_reviews(project) if every else pending(project)
-        records = waiting_records(project, limit=_SHOWN)
+        records = waiting_records(project, limit=None if OPTIONS.json else _SHOWN)
     if OPTIONS.json:
         show_json([*(row(review) for review in found), *map(record_row, records)])
         return

@@ -152,8 +152,8 @@ def record_decision(project: Project, tx: Tx, review_id: str, decision: Decision
     return reviews.get(tx, decided.id)
 
 
-def waiting_records(project: Project, *, limit: int) -> list[parked.Parked]:
-    """Records of pipelines that a gate holds, oldest first."""
+def waiting_records(project: Project, *, limit: int | None) -> list[parked.Parked]:
+    """Records of pipelines that a gate holds, oldest first, at most ``limit`` of them."""
     return parked.listed(project.store, states=["in_review"], limit=limit)
 
 

@@ -1,11 +1,8 @@
 """Running the crew in this process: a whole shift or one agent's session, resumed if an earlier run died."""
 
-import os
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
     from nightcrew.engine import Engine, Workflow
 
 LOCK = "shift"
-LOCK_SECONDS = 60
-HEARTBEAT_SECONDS = 15
 POLL_SECONDS = 0.5
 MAX_RUNS = 1000
 """A night may be killed often; what is bounded is how often one ticket's work may die (session.MAX_TRIES)."""
@@ -181,28 +176,9 @@ def _engine(project: Project) -> Iterator[tuple["Engine", "Workflow", "Workflow"
         yield engine, shift, session
 
 
-@contextmanager
-def _lock(project: Project) -> Iterator[None]:
-    """One shift per repository: a lock in the store with a heartbeat; a dead process's lock runs out by itself."""
-    holder = f"{socket.gethostname()}:{os.getpid()}"
-    with project.store.begin() as tx:
-        locks.acquire(tx, LOCK, holder, LOCK_SECONDS)
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(HEARTBEAT_SECONDS):
-            with project.store.begin() as tx:
-                locks.renew(tx, LOCK, holder, LOCK_SECONDS)
-
-    thread = threading.Thread(target=beat, name="shift lock", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        with project.store.begin() as tx:
-            locks.release(tx, LOCK, holder)
+def _lock(project: Project) -> AbstractContextManager[None]:
+    """One shift per repository."""
+    return locks.held(project.store, LOCK, hint="Wait for it to end, or end it with: nightcrew stop")
 
 
 def _follow(

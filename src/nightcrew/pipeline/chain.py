@@ -15,7 +15,7 @@ class Made:
     """What a record became. ``stage`` is where it goes on: after the gate that holds it, or at the step that failed.
 
     ``status`` tells a whole answer (``accepted``) from one of a later level (``fallback``) and a truncated one
-    (``partial``); ``level`` and ``made_by`` name which function made it; ``before`` is what went into ``stage``.
+    (``partial``); ``level`` and ``made_by`` name which function made it.
     """
 
     state: MadeState
@@ -53,7 +53,7 @@ Stage = Step | Hold
 
 
 def parameters(function: Callable[..., Any]) -> int:
-    """How many positional arguments a step takes; UsageError-free: a callable without a signature takes one."""
+    """How many positional arguments a step takes; a callable without a signature takes one."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

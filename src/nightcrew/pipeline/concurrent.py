@@ -12,7 +12,7 @@ from nightcrew.pipeline.chain import Made
 from nightcrew.pipeline.flight import Flight
 from nightcrew.pipeline.intake import Ready
 from nightcrew.pipeline.outcome import Origin
-from nightcrew.pipeline.runner import DEATHS, Work, refused
+from nightcrew.pipeline.runner import Work, refused
 from nightcrew.pipeline.writer import MAX_ROWS, Progress, Writer
 from nightcrew.store.outcomes import Row
 from nightcrew.store.runs import Chunk
@@ -51,7 +51,6 @@ class ConcurrentRun:
         self.writer = writer
         self.limits = limits
         self.flight = flight
-        self.given_up = None if flight is None else flight.given_up(DEATHS)
         self.progress = Progress(chunk.position, chunk.seen, chunk.repeated)
         self._entries: deque[_Entry] = deque()
         self._through: list[_Entry] = []
@@ -96,9 +95,6 @@ class ConcurrentRun:
             if ready.skip or ready.row is not None:
                 entry.row = ready.row
                 self._through.append(entry)
-            elif ready.start == self.given_up:
-                entry.row = self.work.poisoned(ready)
-                self._through.append(entry)
             else:
                 await self._ahead.acquire()
                 if pause:
@@ -108,6 +104,8 @@ class ConcurrentRun:
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
                 self._follow(ready, task)
+                if self.flight is not None:
+                    await asyncio.wait([task])  # Read ahead, the next record would be blamed for a death of this one.
             while len(self._entries) >= _BACKLOG and self._failed is None:
                 self._room.clear()
                 await self._room.wait()

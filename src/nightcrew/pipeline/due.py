@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from nightcrew.model.canonical import sha256_hex
 from nightcrew.pipeline.chain import Made
 from nightcrew.pipeline.flight import Flight
 from nightcrew.pipeline.loops import run_to_end
-from nightcrew.pipeline.outcome import Origin, sha256
-from nightcrew.pipeline.runner import DEATHS, Work
+from nightcrew.pipeline.outcome import Origin
+from nightcrew.pipeline.runner import DEATHS, Work, died
 from nightcrew.reliability import Failure, FailureClass, classify
 from nightcrew.store import outcomes
 from nightcrew.store.outcomes import Row, Stored
@@ -43,7 +44,7 @@ def again(work: Work, stored: Stored) -> Row:
     origin = Origin(stored.key, doc["input"], doc["at"], stored.input or b"")
     stage, rounds = int(doc["stage"]), int(doc["rounds"])
     extra = _carried(doc)
-    if sha256(origin.data) != origin.sha256:
+    if sha256_hex(origin.data) != origin.sha256:
         changed = "the stored input is not the one that was read"
         return work.writing.refused(origin, Failure(FailureClass.CORRUPT, "Changed", changed), doc["attempts"])
     try:
@@ -96,5 +97,4 @@ def _write(work: Work, pairs: Sequence[tuple[Stored, Row]]) -> set[int]:
 
 def _poisoned(work: Work, stored: Stored) -> Row:
     doc = outcomes.document(stored)
-    failure = Failure(FailureClass.POISON, "ProcessDied", f"the process died {DEATHS} times while it worked this", None)
-    return work.writing.refused(Origin(stored.key, doc["input"], doc["at"], stored.input or b""), failure, DEATHS)
+    return work.writing.refused(Origin(stored.key, doc["input"], doc["at"], stored.input or b""), died(), DEATHS)

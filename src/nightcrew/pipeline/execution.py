@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,6 @@ from nightcrew.pipeline.due import work_due
 from nightcrew.pipeline.errors import DriftError, InputChangedError
 from nightcrew.pipeline.fields import FieldChange
 from nightcrew.pipeline.flight import Flight
-from nightcrew.pipeline.held import held
 from nightcrew.pipeline.intake import Intake, Ready
 from nightcrew.pipeline.loops import run_to_end
 from nightcrew.pipeline.outcome import Writing
@@ -35,7 +34,7 @@ from nightcrew.pipeline.sources import (
 from nightcrew.pipeline.summary import ProgressReport, Summary
 from nightcrew.pipeline.watching import Watching
 from nightcrew.pipeline.writer import Progress
-from nightcrew.store import outcomes, runs
+from nightcrew.store import locks, outcomes, runs
 from nightcrew.store.runs import Chunk, Run
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def run(
     target = None if sink is None else _sink(sink, source)
     _ = pipeline.chain  # A pipeline that cannot run begins no run.
     store = pipeline.state.store
-    with held(store, f"run:{pipeline.name}"):
+    with alone(pipeline):
         found = begin(pipeline, opened, path_of(sink), new=new, parts=[(0, None, 0, 1)])
         session = Session.open(pipeline, opened, found, progress, max_rejected)
         with store.read() as tx:
@@ -78,7 +77,7 @@ def retry(pipeline: "Pipeline", *, everything: bool, sink: "Out | None") -> Summ
     """What :meth:`Pipeline.retry` does."""
     known = _runs_of(pipeline)
     store = pipeline.state.store
-    with held(store, f"run:{pipeline.name}"):
+    with alone(pipeline):
         session = Session.open(pipeline, None, known[-1], None, None)
         changed = session.work_due(everything=everything)
         target = None if sink is None else open_sink(sink)
@@ -91,6 +90,12 @@ def retry(pipeline: "Pipeline", *, everything: bool, sink: "Out | None") -> Summ
         with store.read() as tx:
             last = max(changed, default=known[-1].id)
             return _summary(session, runs.get(tx, last), delivered=session.delivered)
+
+
+def alone(pipeline: "Pipeline", *, patience_seconds: float = 0.0) -> AbstractContextManager[None]:
+    """What only one process at a time does to a pipeline."""
+    hint = "Wait for it to end; what it does is seen with: nightcrew outcome runs"
+    return locks.held(pipeline.state.store, f"run:{pipeline.name}", hint=hint, patience_seconds=patience_seconds)
 
 
 def _runs_of(pipeline: "Pipeline") -> list[Run]:
@@ -226,13 +231,19 @@ class Session:
 
     def look_ahead(self) -> None:
         """Look at the first records of a file before any is worked. Raises DriftError if too many would be refused."""
-        if not isinstance(self.source, _FILES):
+        with self.work.store.read() as tx:
+            begun = any(chunk.attempts or chunk.position > chunk.start for chunk in runs.chunks_of(tx, self.run.id))
+        if begun or not isinstance(self.source, _FILES):
             return
         seen = refused = 0
-        for end, raw in islice(self.source.read(), _LOOKED_AT):
-            self.watch.see(raw)
-            seen += 1
-            refused += self.work.intake.prepare(0, end, raw).row is not None
+        with Flight(self._marker(f"ahead-{self.run.id}")) as flight:
+            if flight.given_up(1) is not None:
+                return  # One of them killed the process: the chunk's own marker finds out which.
+            for end, raw in islice(self.source.read(), _LOOKED_AT):
+                flight.enter(end)
+                self.watch.see(raw)
+                seen += 1
+                refused += self.work.intake.prepare(0, end, raw).row is not None
         self.work.halt(refused, seen)
 
     def work_chunk(self, number: int) -> Progress:
@@ -251,23 +262,22 @@ class Session:
             if limits.concurrency == 1 and not self.work.chain.is_async and isinstance(self.source, Source):
                 ended = ChunkRun(self.work, chunk, writer, flight).run(self.source, lookup=lookup)
             else:
-                concurrent = ConcurrentRun(
-                    self.work, chunk, writer, limits, flight if limits.concurrency == 1 else None
-                )
-                ended = run_to_end(concurrent.run(self._records(chunk, lookup)))
+                alone = flight if limits.concurrency == 1 else None
+                concurrent = ConcurrentRun(self.work, chunk, writer, limits, alone)
+                ended = run_to_end(concurrent.run(self._records(chunk, alone, lookup)))
         self.commits += writer.commits
         return ended
 
-    def _records(self, chunk: Chunk, lookup: bool) -> Any:
+    def _records(self, chunk: Chunk, flight: Flight | None, lookup: bool) -> Any:
         if isinstance(self.source, Source):
-            return self.work.records(self.source, chunk, lookup=lookup)
-        return self._async_records(chunk)
+            return self.work.records(self.source, chunk, flight, lookup=lookup)
+        return self._async_records(chunk, flight)
 
-    async def _async_records(self, chunk: Chunk) -> AsyncIterator[Ready]:
+    async def _async_records(self, chunk: Chunk, flight: Flight | None) -> AsyncIterator[Ready]:
         assert isinstance(self.source, AsyncSource)  # noqa: S101
         start = chunk.position
         async for end, raw in self.source.aread(chunk.position):
-            for ready in self.work.one(start, end, raw, chunk):
+            for ready in self.work.one(start, end, raw, chunk, flight):
                 yield ready
             start = end
 
@@ -279,7 +289,11 @@ class Session:
 
     def deliver(self, found: Run, sink: Sink | None) -> None:
         """Give a run's results to ``sink``, or to the one that the run named."""
-        target = sink or (open_sink(found.sink) if found.sink else None)
+        target = sink
+        if target is None:
+            with self.pipeline.state.store.read() as tx:
+                path = runs.sink_of(tx, found)
+            target = open_sink(path) if path else None
         if target is not None:
             self.delivered += deliver(self.pipeline.state.store, found.id, target)
 

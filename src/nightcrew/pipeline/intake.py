@@ -9,14 +9,18 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from nightcrew.pipeline.outcome import Origin, Writing, input_bytes, sha256
+from nightcrew.model.canonical import sha256_hex
+from nightcrew.pipeline.outcome import Origin, Writing, input_bytes
 from nightcrew.pipeline.sources import Malformed
+from nightcrew.pipeline.writer import conflict_key
 from nightcrew.reliability import Contract, CorruptError, Failure, FailureClass, classify
 from nightcrew.store import outcomes
 from nightcrew.store.outcomes import Row
 from nightcrew.store.store import Store
 
 Key = str | Callable[[Any], Any] | None
+MAX_KEY = 500
+"""Characters of a key at most: an index of Postgres takes no longer ones."""
 WINDOW = 500
 """Records that are looked up together."""
 
@@ -65,13 +69,18 @@ class Intake:
             key = f"{self._source}@{end}" if self._key is None else str(self._key(record))
         except Exception as error:
             return self._refuse(start, end, data, None, _no_key(error))
-        if not key or "\0" in key or not (key.isascii() or _is_text(key)):
+        if not key or len(key) > MAX_KEY or "\0" in key or not (key.isascii() or _is_text(key)):
             return self._refuse(start, end, data, None, _bad_key(key))
-        return Ready(start, end, Origin(key, sha256(data), end, data), record, None)
+        return Ready(start, end, Origin(key, sha256_hex(data), end, data), record, None)
 
-    def reread(self, data: bytes, was_bytes: bool = True) -> Any:
+    def give_up(self, start: int, end: int, raw: Any, failure: Failure) -> Ready:
+        """One record that is refused before anything of the pipeline's has looked at it."""
+        data = raw.data if isinstance(raw, Malformed) else input_bytes(raw)
+        return self._refuse(start, end, data, raw, failure)
+
+    def reread(self, data: bytes) -> Any:
         """The record of stored bytes; raises what the contract raises."""
-        return self._parse(data) if was_bytes else self._check(from_json(data))
+        return self._parse(data)
 
     def lane(self, record: Any) -> str | None:
         """What must stay in order: records with the same lane are worked one after the other."""
@@ -82,7 +91,7 @@ class Intake:
 
     def _refuse(self, start: int, end: int, data: bytes, raw: Any, failure: Failure) -> Ready:
         key = self._key_of_refused(raw) or f"{self._source}@{end}"
-        origin = Origin(key, sha256(data), end, data)
+        origin = Origin(key, sha256_hex(data), end, data)
         return Ready(start, end, origin, None, self._writing.refused(origin, failure))
 
     def _key_of_refused(self, raw: Any) -> str | None:
@@ -95,7 +104,7 @@ class Intake:
             return None
         found = value.get(self._loose_key) if isinstance(value, Mapping) else None
         key = str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
-        return key if key and "\0" not in key and _is_text(key) else None
+        return key if 0 < len(key) <= MAX_KEY and "\0" not in key and _is_text(key) else None
 
 
 def reader(key: Key) -> Callable[[Any], Any] | None:
@@ -137,7 +146,9 @@ def unless_stored(
         with store.read() as tx:
             known = outcomes.existing(tx, pipeline, keys)
             again = [
-                f"{key}~{one.origin.sha256[:8]}" for one in some if one.origin and (key := one.origin.key) in known
+                conflict_key(one.origin.key, one.origin.sha256)
+                for one in some
+                if one.origin and one.origin.key in known
             ]
             known.update(outcomes.existing(tx, pipeline, again))
         for one in some:
@@ -153,7 +164,7 @@ def _looked_up(
     stored = known[origin.key]
     doc = outcomes.document(stored)
     if doc.get("input") != origin.sha256:
-        stored_again = known.get(f"{origin.key}~{origin.sha256[:8]}")
+        stored_again = known.get(conflict_key(origin.key, origin.sha256))
         if stored_again is None:
             refused = writing.refused(origin, Failure(FailureClass.CONTRACT, "DuplicateKey", "", None))
             return one._replace(row=conflict_row(refused))
@@ -181,5 +192,8 @@ def _no_key(error: Exception) -> Failure:
 
 
 def _bad_key(key: str) -> Failure:
-    problem = "is empty" if not key else "holds what is not text"
+    if len(key) > MAX_KEY:
+        problem = f"has {len(key):,} characters; at most {MAX_KEY} are kept, so name it by a hash of them"
+    else:
+        problem = "is empty" if not key else "holds what is not text"
     return Failure(FailureClass.CONTRACT, "KeyError", f"the record's key {problem}", None)

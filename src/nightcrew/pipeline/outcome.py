@@ -1,6 +1,5 @@
 """The document of one outcome: JSON text that is hashed, stored and proven as it stands."""
 
-import hashlib
 import json
 from json.encoder import encode_basestring as _quote
 from typing import Any, NamedTuple
@@ -54,11 +53,6 @@ def input_bytes(raw: Any) -> bytes:
             return to_json(raw)
         except (TypeError, PydanticSerializationError, ValueError):
             return repr(raw).encode(errors="backslashreplace")
-
-
-def sha256(data: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 class Writing:

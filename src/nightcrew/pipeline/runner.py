@@ -62,28 +62,20 @@ class Work:
         doc = json.loads(row.doc)
         return self.writing.refused(Origin(key, doc["input"], doc["at"], row.input), failure)
 
-    def poisoned(self, ready: Ready) -> Row:
-        """The row of a record that killed its process again and again."""
-        message = f"the process died {DEATHS} times while it worked this record"
-        failure = Failure(FailureClass.POISON, "ProcessDied", message, None)
-        origin = ready.origin
-        assert origin is not None  # noqa: S101
-        return self.writing.refused(origin, failure, DEATHS)
-
     def writer(self, chunk: Chunk, commit_seconds: float) -> Writer:
         """The writer of a chunk."""
         return Writer(self.store, self.pipeline, self.name, chunk, self.conflict_row, commit_seconds)
 
-    def records(self, source: Source, chunk: Chunk, *, lookup: bool) -> Iterator[Ready]:
+    def records(self, source: Source, chunk: Chunk, flight: Flight | None, *, lookup: bool) -> Iterator[Ready]:
         """The records of a chunk from where it stands, prepared; ``lookup`` finds those with an outcome."""
         # A live source is not waited for: each of its records is looked up as it comes.
         live = isinstance(source, IterableSource | StreamSource) and source.total() is None
-        found = self._prepared(source.read(chunk.position, chunk.stop), chunk.position)
+        found = self._prepared(source.read(chunk.position, chunk.stop), chunk.position, flight)
         return self._wanted(found, chunk, (1 if live else WINDOW) if lookup else 0)
 
-    def one(self, start: int, end: int, raw: Any, chunk: Chunk) -> Iterator[Ready]:
+    def one(self, start: int, end: int, raw: Any, chunk: Chunk, flight: Flight | None) -> Iterator[Ready]:
         """One record of a source that gives them one by one."""
-        return self._wanted(self._prepared([(end, raw)], start), chunk, 1)
+        return self._wanted(self._prepared([(end, raw)], start, flight), chunk, 1)
 
     def _wanted(self, found: Iterator[Ready], chunk: Chunk, window: int) -> Iterator[Ready]:
         if chunk.parts > 1:
@@ -92,12 +84,26 @@ class Work:
             found = unless_stored(found, self.store, self.pipeline, chunk.run, self.conflict_row, self.writing, window)
         return found
 
-    def _prepared(self, raws: Iterable[tuple[int, Any]], start: int) -> Iterator[Ready]:
+    def _prepared(self, raws: Iterable[tuple[int, Any]], start: int, flight: Flight | None) -> Iterator[Ready]:
+        """A contract or a key function can kill the process as well as a step: the marker is set before them."""
         prepare, see = self.intake.prepare, self.watch.see
+        enter = None if flight is None else flight.enter
+        given_up = None if flight is None else flight.given_up(DEATHS)
         for end, raw in raws:
-            see(raw)
-            yield prepare(start, end, raw)
+            if start == given_up:
+                yield self.intake.give_up(start, end, raw, died())
+            else:
+                if enter is not None:
+                    enter(start)
+                see(raw)
+                yield prepare(start, end, raw)
             start = end
+
+
+def died() -> Failure:
+    """What a record that killed its process again and again is quarantined with."""
+    message = f"the process died {DEATHS} times while it worked this record"
+    return Failure(FailureClass.POISON, "ProcessDied", message, None)
 
 
 def refused(rows: Iterable[Row]) -> int:
@@ -129,15 +135,12 @@ class ChunkRun:
         # One append a record: whatever interrupts, a record is through with its outcome or not at all.
         through: list[Done] = []
         append, now, enter, row_of = through.append, time.perf_counter, self.flight.enter, self.work.row_of
-        given_up = self.flight.given_up(DEATHS)
         due = self.writer.next_flush()
         held = 0
         try:
-            for ready in self.work.records(source, self.chunk, lookup=lookup):
+            for ready in self.work.records(source, self.chunk, self.flight, lookup=lookup):
                 if ready.skip:
                     append(Done(ready.end, None, ready.skip))
-                elif ready.start == given_up:
-                    append(Done(ready.end, self.work.poisoned(ready), ""))
                 else:
                     enter(ready.start)
                     row = row_of(ready)

@@ -8,7 +8,6 @@ move on when its lease is over. On SQLite there is one worker process, with as m
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 from nightcrew.engine import Engine, WorkflowFailed
 from nightcrew.model.errors import NightcrewError, TransientError, UsageError
 from nightcrew.pipeline.errors import ChunkError, DriftError
-from nightcrew.pipeline.execution import Session, begin, finish, path_of
-from nightcrew.pipeline.held import held
+from nightcrew.pipeline.execution import Session, alone, begin, finish, path_of
 from nightcrew.pipeline.runner import DEATHS
 from nightcrew.pipeline.sinks import open_sink
 from nightcrew.pipeline.sources import Source, open_source
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
 _CHUNKS_PER_WORKER = 8
 _MAX_RUNS = 100
 _POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 3600.0
+"""How long a worker waits for another that is ending the same run."""
 
 
 def run_workers(
@@ -64,7 +64,7 @@ def run_workers(
         "run": found.id,
         "max_rejected": max_rejected,
     }
-    pool = Children(workers, target, lease_seconds)
+    pool = Children(workers, lease_seconds)
     engine = Engine(
         database_url=pipeline.state.database_url, state_dir=pipeline.state.directory, lease_seconds=lease_seconds
     )
@@ -98,7 +98,7 @@ def run_workers(
         raise _cause(error) from error
     finally:
         pool.close()
-    with held(pipeline.state.store, f"run:{pipeline.name}"):
+    with alone(pipeline, patience_seconds=_PATIENCE_SECONDS):
         return finish(pipeline, session, None if sink is None else open_sink(sink))
 
 
@@ -123,10 +123,10 @@ def _follow(session: Session, engine: Engine, names: set[str]) -> None:
 class Children:
     """The child processes of this worker; each works one chunk at a time."""
 
-    def __init__(self, count: int, target: str, lease_seconds: float) -> None:
+    def __init__(self, count: int, lease_seconds: float) -> None:
         self._lease_seconds = lease_seconds
         self._idle: SimpleQueue[_Child] = SimpleQueue()
-        self._all = [_Child(target) for _ in range(count)]
+        self._all = [_Child() for _ in range(count)]
         for child in self._all:
             self._idle.put(child)
 
@@ -163,22 +163,19 @@ class Children:
 
 
 class _Child:
-    def __init__(self, target: str) -> None:
-        self._target = target
+    def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
-        self._lock = threading.Lock()
 
     def ask(self, job: dict[str, Any]) -> dict[str, Any] | None:
         """Its answer, None if it died over it."""
-        with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "nightcrew.pipeline.child"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            process = self._process
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "nightcrew.pipeline.child"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        process = self._process
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
         try:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from nightcrew.model import merkle
 from nightcrew.reliability import Failure, FailureClass
 from nightcrew.store import outcomes, runs
 from nightcrew.store.outcomes import ConflictError, Row, Stored
@@ -58,28 +57,25 @@ class Writer:
         another process has the chunk, and what the store raises; then nothing was written.
         """
         began = time.perf_counter()
-        encoded = [_encoded(row) for row in rows]
+        batch = outcomes.sealed(rows)
         repeated: frozenset[int] = frozenset()
-        leaf = merkle.leaf_hash
         try:
             with self.store.begin() as tx:
-                if rows:
-                    rows_now = [row for row, _ in encoded]
-                    outcomes.append(
-                        tx, self.pipeline, self.name, self.chunk.run, rows_now, [leaf(data) for _, data in encoded]
-                    )
+                self._append(tx, batch)
                 self._advance(tx, settle(repeated))
         except ConflictError:
             with self.store.begin() as tx:
-                kept, repeated = self._resolve(tx, [row for row, _ in encoded])
-                if kept:
-                    leaves = [leaf(row.doc.encode()) for row in kept]
-                    outcomes.append(tx, self.pipeline, self.name, self.chunk.run, kept, leaves)
+                kept, repeated = self._resolve(tx, rows)
+                self._append(tx, outcomes.sealed(kept))
                 self._advance(tx, settle(repeated))
         self._at = time.perf_counter()
         self._cost = self._at - began
         self.commits += 1
         return repeated
+
+    def _append(self, tx: Tx, batch: outcomes.Sealed) -> None:
+        if batch.rows:
+            outcomes.append(tx, self.pipeline, self.name, self.chunk.run, batch)
 
     def _advance(self, tx: Tx, progress: Progress) -> None:
         runs.advance(
@@ -120,18 +116,15 @@ class Writer:
 
 def conflict(row: Row) -> tuple[str, Failure]:
     """The key and the failure of a record whose key has an outcome for other content."""
-    digest = _input_of(row.doc)
-    message = f"the key {row.key} stands for another record already; this one is kept as {row.key}~{digest[:8]}"
-    return f"{row.key}~{digest[:8]}", Failure(FailureClass.CONTRACT, "DuplicateKey", message[:500], None)
+    kept_as = conflict_key(row.key, _input_of(row.doc))
+    message = f"the key stands for another record already; this one is kept as {kept_as}"
+    return kept_as, Failure(FailureClass.CONTRACT, "DuplicateKey", message, None)
+
+
+def conflict_key(key: str, sha256: str) -> str:
+    """The key under which a record is kept whose own key stands for other content; 128 bits of its hash tell it."""
+    return f"{key}~{sha256[:32]}"
 
 
 def _input_of(doc: str) -> str:
     return str(json.loads(doc)["input"])
-
-
-def _encoded(row: Row) -> tuple[Row, bytes]:
-    try:
-        return row, row.doc.encode()
-    except UnicodeEncodeError:  # Half a surrogate pair: its JSON escape says the same, and can be stored.
-        data = row.doc.encode("utf-8", "backslashreplace")
-        return row._replace(doc=data.decode()), data

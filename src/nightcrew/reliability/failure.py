@@ -302,7 +302,7 @@ def retry_after(error: BaseException, *, clock: Clock = system_clock) -> float |
     """Seconds that the service asks to wait: ``retry-after-ms``, or Retry-After (RFC 9110 section 10.2.3)."""
     own = getattr(error, "retry_after", None)
     if isinstance(own, int | float) and not isinstance(own, bool):
-        return max(0.0, float(own))
+        return _number(max(0.0, own))
     headers = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None)
     if headers is None or not hasattr(headers, "get"):
         return None
@@ -319,7 +319,7 @@ def _number(text: Any) -> float | None:
         value = float(text)
     except (TypeError, ValueError):
         return None
-    return value if 0 <= value < 1e9 else None
+    return value if 0 <= value < 1e9 else None  # Beyond 31 years, or no number: nothing that can be waited for.
 
 
 def _until(text: Any, clock: Clock) -> float | None:

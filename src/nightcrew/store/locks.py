@@ -2,6 +2,11 @@
 
 import os
 import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,10 +14,14 @@ from pathlib import Path
 from sqlalchemy import delete, insert, select, update
 
 from nightcrew.model.clock import isoformat
-from nightcrew.model.errors import BusyError
+from nightcrew.model.errors import BusyError, NightcrewError
 from nightcrew.store import rows
 from nightcrew.store.schema import locks
-from nightcrew.store.store import Tx
+from nightcrew.store.store import Store, Tx
+
+_SECONDS = 60.0
+_BEAT_SECONDS = 15.0
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,46 @@ class Lock:
     pid: int
     acquired: datetime
     expires: datetime
+
+
+@contextmanager
+def held(store: Store, name: str, *, hint: str, patience_seconds: float = 0.0) -> Iterator[None]:
+    """Hold the lock and renew it in a thread; a process that dies leaves it to run out by itself.
+
+    Raises BusyError, with ``hint``, naming the process that has it, if it still has it after ``patience_seconds``.
+    """
+    holder = f"pid {os.getpid()} {uuid.uuid4().hex[:8]}"
+    until = time.monotonic() + patience_seconds
+    while not _acquired(store, name, holder, hint, last=time.monotonic() >= until):
+        time.sleep(_POLL_SECONDS)
+    stop = threading.Event()
+    beat = threading.Thread(target=_beat, args=(store, name, holder, stop), name=f"lock {name}", daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        beat.join()
+        with suppress(NightcrewError), store.begin() as tx:
+            release(tx, name, holder)
+
+
+def _acquired(store: Store, name: str, holder: str, hint: str, *, last: bool) -> bool:
+    try:
+        with store.begin() as tx:
+            acquire(tx, name, holder, _SECONDS)
+    except BusyError as error:
+        if last:
+            raise BusyError(str(error), hint=hint) from None
+        return False
+    return True
+
+
+def _beat(store: Store, name: str, holder: str, stop: threading.Event) -> None:
+    while not stop.wait(_BEAT_SECONDS):
+        # A beat that fails is made up for by the next; what is written is fenced in any case.
+        with suppress(NightcrewError), store.begin() as tx:
+            renew(tx, name, holder, _SECONDS)
 
 
 def acquire(tx: Tx, name: str, holder: str, ttl_seconds: float) -> Lock:

@@ -25,6 +25,13 @@ _POSTGRES_INSERT = (
     "unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::bytea[], %s::text[]) "
     "AS made (key, state, kind, leaf, next_at, input, doc) ORDER BY leaf ON CONFLICT DO NOTHING"
 )
+_FIELDS = frozenset(
+    (
+        "state", "pipeline", "version", "key", "at", "input", "status", "output", "confidence", "level", "made_by",
+        "reason", "notice", "attempts", "rounds", "stage", "failure",
+    )
+)  # fmt: skip
+"""What every document of an outcome has."""
 _PAGE = 2000
 _LEAVES = 1 << 20
 """More than a batch ever has."""
@@ -80,15 +87,38 @@ class Batch(NamedTuple):
     entry: int
 
 
-def append(tx: Tx, pipeline: int, name: str, run: int, made: Sequence[Row], leaves: Sequence[bytes]) -> None:
-    """Write new outcomes as one batch. ``leaves`` are the leaf hashes of their documents.
+class Sealed(NamedTuple):
+    """Outcomes to be written, in a form that can be stored, with the leaf hashes of their documents."""
+
+    rows: Sequence[Row]
+    leaves: Sequence[bytes]
+
+
+def sealed(rows: Iterable[Row]) -> Sealed:
+    """Hash the documents of ``rows``; apart from :func:`append`, so that no transaction is open meanwhile."""
+    leaf = merkle.leaf_hash
+    kept: builtins.list[Row] = []
+    leaves: builtins.list[bytes] = []
+    for row in rows:
+        try:
+            data = row.doc.encode()
+        except UnicodeEncodeError:  # Half a surrogate pair: its JSON escape says the same, and can be stored.
+            data = row.doc.encode("utf-8", "backslashreplace")
+            row = row._replace(doc=data.decode())
+        kept.append(row)
+        leaves.append(leaf(data))
+    return Sealed(kept, leaves)
+
+
+def append(tx: Tx, pipeline: int, name: str, run: int, made: Sealed) -> None:
+    """Write new outcomes as one batch.
 
     Raises ConflictError, and the caller rolls back, if one of the keys has an outcome already.
     """
-    batch = _new_batch(tx, name, run, leaves)
-    if _insert(tx, pipeline, run, batch, made) != len(made):
-        raise ConflictError(f"{name}: some of {len(made)} keys have an outcome already")
-    for state, count in Counter(row.state for row in made).items():
+    batch = _new_batch(tx, name, run, made.leaves)
+    if _insert(tx, pipeline, run, batch, made.rows) != len(made.rows):
+        raise ConflictError(f"{name}: some of {len(made.rows)} keys have an outcome already")
+    for state, count in Counter(row.state for row in made.rows).items():
         _bump(tx, run, state, count)
 
 
@@ -100,10 +130,10 @@ def change(tx: Tx, name: str, changed: Sequence[tuple[Stored, Row]], *, why: str
     current = [pair for pair in changed if _batch_of(tx, pair[0].id) == pair[0].batch]
     if not current:
         return 0
-    leaves = [merkle.leaf_hash(row.doc.encode()) for _, row in current]
-    batch = _new_batch(tx, name, current[0][0].run, leaves, why=why, actor=actor)
+    made = sealed(row for _, row in current)
+    batch = _new_batch(tx, name, current[0][0].run, made.leaves, why=why, actor=actor)
     table = outcomes.c
-    for leaf, (old, row) in enumerate(current):
+    for leaf, ((old, _), row) in enumerate(zip(current, made.rows, strict=True)):
         values = {**row._asdict(), "input": _kept(row), "batch": batch, "leaf": leaf}
         tx.connection.execute(outcomes.update().where(table.id == old.id).values(values))
     moves: Counter[tuple[int, str]] = Counter()
@@ -207,12 +237,6 @@ def counts(tx: Tx, *, run: int) -> dict[str, int]:
     return {row[0]: row[1] for row in tx.connection.execute(query) if row[1]}
 
 
-def counted(tx: Tx, pipeline: int) -> dict[str, int]:
-    """The same by looking at every row of a pipeline: what the tallies must agree with."""
-    query = select(outcomes.c.state, func.count()).where(outcomes.c.pipeline == pipeline).group_by(outcomes.c.state)
-    return {row[0]: row[1] for row in tx.connection.execute(query)}
-
-
 def batch(tx: Tx, number: int) -> Batch:
     """One batch; raises NotFoundError, or IntegrityError if its leaves do not give its root."""
     row = tx.connection.execute(select(batches).where(batches.c.id == number)).first()
@@ -254,13 +278,15 @@ class Vouched:
 
 
 def document(stored: Stored) -> dict[str, Any]:
-    """The outcome's document, parsed; raises IntegrityError if it is not a JSON object."""
+    """The outcome's document, parsed; raises IntegrityError if it is not one."""
     try:
         value = json.loads(stored.doc)
     except ValueError:
         value = None
     if not isinstance(value, dict):
         raise IntegrityError(f"the outcome of {stored.key} is not a JSON object")
+    if missing := _FIELDS - value.keys():
+        raise IntegrityError(f"the outcome of {stored.key} has no {', '.join(sorted(missing))}")
     return value
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import func, insert, select, update
 
-from nightcrew.model.errors import BusyError, NotFoundError
+from nightcrew.model.errors import BusyError, IntegrityError, NotFoundError
 from nightcrew.store import ledger, rows
 from nightcrew.store.schema import chunks, deliveries, pipelines, runs, versions
 from nightcrew.store.store import Tx
@@ -136,7 +136,9 @@ def start(
     for index, (begin, stop, part, of) in enumerate(parts):
         chunk = Chunk(number, index, begin, stop, part, of, begin, 0, 0, False, "", 0)
         tx.connection.execute(insert(chunks).values(chunk._asdict()))
-    data = {"pipeline": pipeline.name, "source": source, "fingerprint": fingerprint, "chunks": len(parts)}
+    data = {
+        "pipeline": pipeline.name, "source": source, "fingerprint": fingerprint, "chunks": len(parts), "sink": sink,
+    }  # fmt: skip
     ledger.append(tx, actor="nightcrew", action="run.start", subject=f"run:{number}", data=data)
     return run
 
@@ -190,7 +192,26 @@ def set_delivered(tx: Tx, number: int, sink: str, mark: int) -> None:
 
 def set_sink(tx: Tx, number: int, sink: str | None) -> None:
     """Note where a run's results go, so that what is settled later goes there too."""
-    tx.connection.execute(update(runs).where(runs.c.id == number).values(sink=sink))
+    if get(tx, number).sink != sink:
+        tx.connection.execute(update(runs).where(runs.c.id == number).values(sink=sink))
+        ledger.append(tx, actor="nightcrew", action="run.sink", subject=f"run:{number}", data={"sink": sink})
+
+
+def sink_of(tx: Tx, run: Run) -> str | None:
+    """The file that a run named for its results.
+
+    Raises IntegrityError if it is not the one in the ledger: whoever writes the database must not choose a file that
+    nightcrew then replaces.
+    """
+    said: str | None = None
+    for entry in ledger.entries(tx, subject=f"run:{run.id}"):
+        data = ledger.data(entry)
+        if "sink" in data:
+            ledger.check(tx, entry)
+            said = data["sink"]
+    if run.sink is not None and said != run.sink:
+        raise IntegrityError(f"the sink of run {run.id} is not the one that the ledger has")
+    return run.sink
 
 
 def chunks_of(tx: Tx, run: int) -> builtins.list[Chunk]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nightcrew.sandbox.choose import available
     from nightcrew.sandbox.environment import scrubbed_environment
+    from nightcrew.sandbox.interactive import Live, live
     from nightcrew.sandbox.process import Completed, Limits, Policy
     from nightcrew.sandbox.protocol import Launch, Sandbox
     from nightcrew.sandbox.runner import run
@@ -13,9 +14,11 @@ __all__ = [
     "Completed",
     "Launch",
     "Limits",
+    "Live",
     "Policy",
     "Sandbox",
     "available",
+    "live",
     "run",
     "scrubbed_environment",
 ]
@@ -25,9 +28,11 @@ _HOME = {
     "Completed": "process",
     "Launch": "protocol",
     "Limits": "process",
+    "Live": "interactive",
     "Policy": "process",
     "Sandbox": "protocol",
     "available": "choose",
+    "live": "interactive",
     "run": "runner",
     "scrubbed_environment": "environment",
 }

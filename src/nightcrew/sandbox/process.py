@@ -25,13 +25,15 @@ class Policy:
 
     ``writable``: trees that may be read and written. ``readable``: trees that may be read and executed, beside the
     system's (``/usr``, ``/lib``, ``/bin``, ``/etc``, this Python's prefix). ``network``: whether sockets may reach
-    anything but the command's own processes. ``off``: run without a sandbox, because the user wrote so (the
-    environment is scrubbed all the same).
+    anything but the command's own processes. ``port``: the one TCP port of this machine's loopback that may be
+    connected to without ``network``; where the command has a network of its own, it is brought in by ``relay.through``.
+    ``off``: run without a sandbox, because the user wrote so (the environment is scrubbed all the same).
     """
 
     writable: tuple[Path, ...] = ()
     readable: tuple[Path, ...] = ()
     network: bool = False
+    port: int | None = None
     limits: Limits = field(default_factory=Limits)
     off: bool = False
 

@@ -44,7 +44,7 @@ def run(
     if not argv:
         raise ValueError("no command")
     started = time.monotonic()
-    launch = _prepare(argv, cwd, policy, environment, sandbox)
+    launch = prepare(argv, cwd, policy, environment, sandbox)
     while True:
         seen = _attempt(launch, cwd, policy, environment, timeout, output_limit, should_stop, stdin)
         ended = _Ended.read(bytes(seen.reports))
@@ -55,9 +55,10 @@ def run(
         launch = launch.retry(ended.refused)
 
 
-def _prepare(
+def prepare(
     argv: Sequence[str], cwd: Path, policy: Policy, environment: Mapping[str, str], sandbox: Sandbox | None
 ) -> Launch:
+    """How ``argv`` is launched under ``policy``: see ``run`` for what it raises."""
     if policy.off:
         return Launch(tuple(argv), "off")
     chosen = sandbox or choose()
@@ -82,7 +83,7 @@ def _attempt(
     try:
         read_end, write_end = os.pipe()
         try:
-            process = _start(launch, cwd, policy, environment, write_end, piped=stdin is not None)
+            process = start_launcher(launch, cwd, policy, environment, write_end, piped=stdin is not None)
         except BaseException:
             os.close(read_end)
             raise
@@ -100,9 +101,10 @@ def _attempt(
         os.close(read_end)
 
 
-def _start(
+def start_launcher(
     launch: Launch, cwd: Path, policy: Policy, environment: Mapping[str, str], report: int, *, piped: bool
 ) -> "subprocess.Popen[bytes]":
+    """Start the launcher, which restricts itself and becomes the command; it reports on ``report``."""
     spec = {
         "argv": list(launch.argv),
         "env": dict(environment),

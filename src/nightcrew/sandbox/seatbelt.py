@@ -47,6 +47,8 @@ def profile(policy: Policy) -> str:
         lines.append(
             '(allow network-outbound (remote ip "*:*")) (allow network-inbound (local ip "*:*")) (allow system-socket)'
         )
+    elif policy.port is not None:
+        lines.append(f'(allow network-outbound (remote ip "localhost:{policy.port}")) (allow system-socket)')
     return _BASE + "\n".join(lines) + "\n"
 
 

@@ -27,7 +27,7 @@ if sys.platform == "linux":
 
 
 def main() -> None:
-    """Run the command whose specification (a marshalled dict, see ``runner._start``) is on descriptor argv[1]."""
+    """Run the command whose specification (a marshalled dict, see ``start_launcher``) is on descriptor argv[1]."""
     spec = _read_spec(int(sys.argv[1]))
     report = Report(spec["report"])
     _forget_at_exec(spec)

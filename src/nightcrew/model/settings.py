@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nightcrew.model.document import Document
 from nightcrew.model.errors import DocumentError
@@ -20,8 +20,13 @@ class Merge(Document):
 class Turns(Document):
     """The table [budget]."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
     soft: int = Field(default=40, ge=1, description="turns after which a session wraps up")
     hard: int = Field(default=60, ge=1, description="turns that no session exceeds")
+    tokens: int | None = Field(default=None, ge=1, description="tokens, in and out, after which a session stops")
+    dollars: float | None = Field(default=None, gt=0, description="cost by list prices after which a session stops")
+    minutes: float | None = Field(default=None, gt=0, description="time after which a session stops")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -36,6 +41,34 @@ class Agent(Document):
     brains: tuple[str, ...] = Field(default=("mechanical",), description="brains to try, in this order")
     soft: int | None = Field(default=None, ge=1, description="soft cap of this agent's sessions, in turns")
     hard: int | None = Field(default=None, ge=1, description="hard cap of this agent's sessions, in turns")
+
+
+class Brain(Document):
+    """The table [brains.NAME]. Keys are named, never written here."""
+
+    kind: Literal["model", "claude-code", "acp", "codex"] = Field(
+        description="model: an API; claude-code, codex, acp: a coding agent's command line"
+    )
+    model: str = Field(default="", description="PROVIDER:NAME for kind model (anthropic, openai, google, ollama)")
+    base_url: str = Field(default="", description="address of the service; empty: the provider's own")
+    key_env: str = Field(default="", description="environment variable with the key; empty: the provider's usual one")
+    command: tuple[str, ...] = Field(default=(), description="argv of the coding agent; empty: its usual name")
+    readable: tuple[str, ...] = Field(default=(), description="further folders that the agent's program is read from")
+    environment: dict[str, str] = Field(
+        default_factory=dict, description="further environment of the agent; {url} is the way to the model"
+    )
+    context_tokens: int = Field(default=160_000, ge=2_000, description="what fits into the model's context, in tokens")
+    output_tokens: int = Field(default=8_192, ge=256, description="tokens of one answer at most")
+    timeout_seconds: float = Field(default=300, gt=0, le=3600, description="time limit of one request")
+
+    @field_validator("base_url")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("an address begins with http:// or https://")
+        if "@" in value.partition("://")[2].partition("/")[0]:
+            raise ValueError("a key does not belong into an address: name its environment variable in key_env")
+        return value
 
 
 class Limits(Document):
@@ -91,6 +124,7 @@ class Settings(Document):
     merge: Merge = Merge()
     budget: Turns = Turns()
     agents: dict[str, Agent] = Field(default_factory=lambda: {"build": Agent()})
+    brains: dict[str, Brain] = Field(default_factory=dict)
     limits: Limits = Limits()
     checks: Checks = Checks()
     scanner: tuple[ScannerSetting, ...] = ()
@@ -113,6 +147,10 @@ class Settings(Document):
         return super().read(value, source=source)
 
 
+_NAMED: dict[str, type[BaseModel]] = {"agents": Agent, "brains": Brain}
+"""Tables of tables: their keys are names that the user chose."""
+
+
 def _refuse_unknown(model: type[BaseModel], value: dict[str, Any], source: str, prefix: str) -> None:
     tables: list[tuple[type[BaseModel], str, Any]]
     for name, inner in value.items():
@@ -123,8 +161,8 @@ def _refuse_unknown(model: type[BaseModel], value: dict[str, Any], source: str, 
                 f"{source}: there is no setting {prefix}{name}{hint}", hint="See all settings with: nightcrew doctor"
             )
         nested = model.model_fields[name].annotation
-        if name == "agents" and isinstance(inner, dict):
-            tables = [(Agent, f"{name}.{agent}.", table) for agent, table in inner.items()]
+        if name in _NAMED and not prefix and isinstance(inner, dict):
+            tables = [(_NAMED[name], f"{name}.{own}.", table) for own, table in inner.items()]
         elif name == "scanner" and isinstance(inner, list):
             tables = [(ScannerSetting, f"{name}.", table) for table in inner]
         elif isinstance(nested, type) and issubclass(nested, BaseModel):
@@ -146,8 +184,8 @@ def _described(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, 
         nested = field.annotation
         if isinstance(nested, type) and issubclass(nested, BaseModel):
             yield from _described(nested, f"{prefix}{name}.")
-        elif name == "agents":
-            yield from _described(Agent, "agents.NAME.")
+        elif name in _NAMED and model is Settings:
+            yield from _described(_NAMED[name], f"{name}.NAME.")
         elif name == "scanner":
             yield from _described(ScannerSetting, "scanner.")
         else:

@@ -150,6 +150,19 @@ _HTTPX: dict[str, Rule] = {
     "HTTPStatusError": _by_status,
     "DecodingError": F.CORRUPT,
 }
+_PYDANTIC_AI: dict[str, Rule] = {
+    "ModelRateLimitError": F.RATE_LIMIT,
+    "ModelQuotaExceededError": F.AUTH,  # Out of money: waiting does not help.
+    "ModelUnavailableError": F.OVERLOADED,
+    "ModelTimeoutError": F.TIMEOUT,
+    "ModelConnectionError": F.NETWORK,
+    "ModelAuthenticationError": F.AUTH,
+    "ModelNotFoundError": F.NOT_FOUND,
+    "ModelContextWindowExceededError": F.CONTEXT_LENGTH,
+    "ModelServerError": F.OVERLOADED,
+    "ModelHTTPError": _by_status,
+    "UnexpectedModelBehavior": F.CORRUPT,
+}
 _NAMES: dict[str, Rule] = {
     "socket:gaierror": F.NETWORK,
     "socket:herror": F.NETWORK,
@@ -182,6 +195,7 @@ _NAMES: dict[str, Rule] = {
     "openai:APITimeoutError": F.TIMEOUT,
     "openai:APIConnectionError": F.NETWORK,
     "openai:LengthFinishReasonError": F.CONTEXT_LENGTH,
+    **{f"pydantic_ai.exceptions:{name}": rule for name, rule in _PYDANTIC_AI.items()},
     "botocore.exceptions:ConnectTimeoutError": F.TIMEOUT,
     "botocore.exceptions:ReadTimeoutError": F.TIMEOUT,
     "botocore.exceptions:EndpointConnectionError": F.NETWORK,

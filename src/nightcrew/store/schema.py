@@ -20,7 +20,7 @@ from sqlalchemy import (
 from nightcrew.store import workers as _workers  # declares the table of workers on the same metadata
 from nightcrew.store.metadata import metadata
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that these tables are the result of."""
 
 workers = _workers.workers
@@ -129,7 +129,20 @@ turns = Table(
     Column("key", Text, nullable=False),
     Column("ticket", Text),
     Column("at", Text, nullable=False),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("microdollars", BigInteger),
     UniqueConstraint("session", "key"),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("session", Text, primary_key=True),
+    Column("ticket", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("at", Text, nullable=False),
 )
 
 handoffs = Table(

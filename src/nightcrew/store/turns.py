@@ -1,8 +1,9 @@
 """Turns: each is charged here before its request is sent, so that no crash lets a session send more than its cap."""
 
 from statistics import median
+from typing import NamedTuple
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from nightcrew.model.errors import BudgetError, UsageError
 from nightcrew.model.ticket import Kind
@@ -27,6 +28,32 @@ def charge(tx: Tx, session: str, key: str, ticket: str | None, hard: int, *, act
     data = {"number": number, "key": key, "ticket": ticket}
     ledger.append(tx, actor=actor, action="turn.charge", subject=f"session:{session}", data=data)
     return number
+
+
+class Usage(NamedTuple):
+    """What turns took: tokens, and cost by list prices in millionths of a dollar."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    microdollars: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Both ways."""
+        return self.input_tokens + self.output_tokens
+
+
+def note_usage(tx: Tx, session: str, key: str, usage: Usage) -> None:
+    """Note what a charged turn took, once its answer is there."""
+    mine = (turns.c.session == session) & (turns.c.key == key)
+    tx.connection.execute(update(turns).where(mine).values(usage._asdict()))
+
+
+def usage(tx: Tx, session: str) -> Usage:
+    """What the session's turns took as far as their answers said."""
+    columns = (turns.c.input_tokens, turns.c.output_tokens, turns.c.microdollars)
+    query = select(*(func.coalesce(func.sum(column), 0) for column in columns)).where(turns.c.session == session)
+    return Usage(*(int(value) for value in tx.connection.execute(query).one()))
 
 
 def used(tx: Tx, session: str) -> int:

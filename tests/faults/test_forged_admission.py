@@ -116,7 +116,7 @@ class Night:
             shift="N-0001",
             ticket=self.ticket(ticket_id),
             line=None,
-            hard=1,
+            budget=Budget(soft=1, hard=1),
             place=self.project.work_dir / "none",
         )
         return desk.without_false_positives([known.finding]) == [known.finding]

@@ -1,6 +1,37 @@
-"""What powers an agent: the seam to brains, and the mechanical one that needs no model."""
+"""What powers an agent: models, coding agents, and the mechanical brain that needs neither; tried in a chain."""
 
+from nightcrew.brains.catalog import MECHANICAL, brains, settings_of
+from nightcrew.brains.chain import Chain
 from nightcrew.brains.mechanical import MechanicalBrain
-from nightcrew.brains.protocol import Answer, Brain, Task
+from nightcrew.brains.protocol import (
+    Answer,
+    Brain,
+    BrainUnavailable,
+    Context,
+    Journal,
+    Left,
+    MustStop,
+    Piece,
+    Spent,
+    Task,
+    Turns,
+)
 
-__all__ = ["Answer", "Brain", "MechanicalBrain", "Task"]
+__all__ = [
+    "MECHANICAL",
+    "Answer",
+    "Brain",
+    "BrainUnavailable",
+    "Chain",
+    "Context",
+    "Journal",
+    "Left",
+    "MechanicalBrain",
+    "MustStop",
+    "Piece",
+    "Spent",
+    "Task",
+    "Turns",
+    "brains",
+    "settings_of",
+]

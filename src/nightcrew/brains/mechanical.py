@@ -22,13 +22,13 @@ class MechanicalBrain:
             return self._autofix(task, fixable)
         return Answer(
             finished=False,
-            done="Nothing: no model is configured, the ticket has no command, and no fixer covers it.",
+            done="Nothing: the ticket has no command, and no fixer covers it.",
             next="Configure a brain for the build agent in nightcrew.toml, give the ticket a --command, or put "
             f"finished work on the branch nightcrew/{task.ticket.id}.",
         )
 
     def _command(self, task: Task, command: str) -> Answer:
-        task.charge("command")
+        task.turns.charge("command")
         # The command is the user's own text, written as a shell line; agents cannot file tickets with a command.
         ended = task.run(["/bin/sh", "-c", command])
         if ended.ok:
@@ -45,7 +45,7 @@ class MechanicalBrain:
         )
 
     def _autofix(self, task: Task, rules: list[str]) -> Answer:
-        task.charge("autofix")
+        task.turns.charge("autofix")
         argv = [sys.executable, "-m", "ruff", "check", "--no-cache", "--fix", "--exit-zero", "--quiet"]
         ended = task.run([*argv, "--select", ",".join(rules), "."])
         if not ended.ok:

@@ -12,6 +12,7 @@ from nightcrew.crew.delivery import integration_head
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.project import Project
 from nightcrew.crew.settle import open_review
+from nightcrew.model.budget import Budget
 from nightcrew.model.finding import Category, Finding
 from nightcrew.model.routing import Route, state_of_finding
 from nightcrew.model.severity import Severity, highest
@@ -41,7 +42,7 @@ def scan(project: Project, shift_id: str) -> dict[str, Any]:
         shift=shift_id,
         ticket=ticket,
         line=None,
-        hard=1,
+        budget=Budget(soft=1, hard=1),
         place=project.work_dir / "workspaces" / f"{shift_id}-baseline",
     )
     commit = integration_head(desk)

@@ -1,24 +1,31 @@
 """What an agent has at its desk: one ticket, a sandboxed way to run commands, a budget that is charged first."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from nightcrew.brains.protocol import MustStop
+from nightcrew.brains import MustStop
 from nightcrew.crew.project import Project
+from nightcrew.model.budget import Budget
 from nightcrew.model.errors import BudgetError
 from nightcrew.model.finding import Finding
 from nightcrew.model.manifest import Line
 from nightcrew.model.ticket import Ticket
-from nightcrew.sandbox import Completed, Policy, run, scrubbed_environment
+from nightcrew.sandbox import Completed, Live, Policy, live, run, scrubbed_environment
 from nightcrew.store import findings, sessions, shifts, turns
 from nightcrew.store.findings import FindingState
+from nightcrew.store.store import Tx
 
 
 @dataclass
 class Desk:
-    """One ticket of one session. ``place`` is the private folder of this work: its workspaces and temporary files."""
+    """One ticket of one session.
+
+    ``place`` is the private folder of this work: its workspaces and temporary files. ``later`` is how many turns the
+    manifest allots to the tickets that come after this one.
+    """
 
     project: Project
     session: str
@@ -26,8 +33,9 @@ class Desk:
     shift: str | None
     ticket: Ticket
     line: Line | None
-    hard: int
+    budget: Budget
     place: Path
+    later: int = 0
     last_event: datetime = field(init=False)
     stalled: bool = False
 
@@ -37,12 +45,29 @@ class Desk:
     def charge(self, key: str) -> None:
         """Charge one turn, in the store, before it is taken.
 
-        Raises BudgetError at the session's hard cap, MustStop if the shift was told to stop or its time is over.
+        Raises BudgetError at one of the session's caps, MustStop if the shift was told to stop or its time is over.
         """
         self.check_stop()
         with self.project.store.begin() as tx:
-            turns.charge(tx, self.session, f"{self.ticket.id}/{key}", self.ticket.id, self.hard)
+            self._check_caps(tx)
+            turns.charge(tx, self.session, f"{self.ticket.id}/{key}", self.ticket.id, self.budget.hard)
         self.last_event = self.project.clock()
+
+    def _check_caps(self, tx: Tx) -> None:
+        """The optional caps; turns are looked at when they are charged."""
+        caps = self.project.settings.budget
+        if caps.tokens is None and caps.dollars is None and caps.minutes is None:
+            return
+        took = turns.usage(tx, self.session)
+        started = sessions.get(tx, self.session).started
+        minutes = (tx.now() - started).total_seconds() / 60 if started else 0.0
+        for name, cap, value in (
+            ("tokens", caps.tokens, took.tokens),
+            ("dollars", caps.dollars, took.microdollars / 1e6),
+            ("minutes", caps.minutes, minutes),
+        ):
+            if cap is not None and value >= cap:
+                raise BudgetError(f"session {self.session} has used {value:,.6g} of {cap:,} {name}")
 
     def check_stop(self) -> None:
         """Raises MustStop if the session must not go on."""
@@ -100,6 +125,29 @@ class Desk:
             if ended.stopped:
                 self.check_stop()
             return ended
+
+        return call
+
+    def opener(self, workspace: Path, *, readable: Sequence[Path] = ()) -> Callable[..., AbstractContextManager[Live]]:
+        """A function that starts a program at ``workspace`` in the sandbox, to be talked to; see ``brains.Open``."""
+        temp, home = self.place / "tmp", self.place / "home"
+        for folder in (temp, home):
+            folder.mkdir(parents=True, exist_ok=True)
+        off = self.project.settings.sandbox.mode == "off"
+        borrowed = tuple(readable)
+
+        def call(
+            argv: Sequence[str], *, environment: Mapping[str, str], readable: Sequence[Path], port: int
+        ) -> AbstractContextManager[Live]:
+            policy = Policy(writable=(workspace, temp, home), readable=(*borrowed, *readable), port=port, off=off)
+            return live(
+                argv,
+                cwd=workspace,
+                policy=policy,
+                environment={**scrubbed_environment(temp=temp, home=home), **environment},
+                timeout=60 * self.project.settings.limits.shift_minutes,
+                should_stop=self.stop_reason,
+            )
 
         return call
 

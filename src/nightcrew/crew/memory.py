@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from nightcrew.brains import Context, Piece
 from nightcrew.crew.project import Project
 from nightcrew.model.record import Recalled, SessionRecord
 from nightcrew.model.ticket import Ticket
@@ -9,7 +10,9 @@ from nightcrew.store import handoffs, records
 from nightcrew.store.sessions import Session
 from nightcrew.store.store import Tx
 
-CONTEXT_CHARACTERS = 12_000
+HANDOFFS = 10
+RECORDS = 3
+"""How many handoffs to its desk, and how many records, an agent is given at most."""
 
 
 def recall(project: Project, query: str, limit: int = 10) -> list[Recalled]:
@@ -18,14 +21,26 @@ def recall(project: Project, query: str, limit: int = 10) -> list[Recalled]:
         return records.search(tx, query, limit)
 
 
-def context_for(project: Project, tx: Tx, agent: str, ticket: Ticket) -> str:
+def context_for(project: Project, tx: Tx, agent: str, ticket: Ticket) -> Context:
     """What an agent reads beside the ticket: duties, handoffs to its desk, recalled records; each names its source."""
-    parts = [f"Playbook, duties of {agent}:\n" + "\n".join(f"- {duty}" for duty in duties(project, agent))]
-    for handoff in handoffs.list(tx, ticket=ticket.id, desk=agent):
-        parts.append(f"Handoff {handoff.id} from {handoff.sender}:\n{handoff.done}\n{handoff.next}")
-    for found in records.search(tx, f"{ticket.id} {ticket.title}", 3):
-        parts.append(f"Record of session {found.record.session}:\n{found.record.summary}")
-    return "\n\n".join(parts)[:CONTEXT_CHARACTERS]
+    written = handoffs.list(tx, ticket=ticket.id, desk=agent)
+    found = records.search(tx, f"{ticket.id} {ticket.title}", RECORDS)
+    return Context(
+        duties=tuple(duties(project, agent)),
+        handoffs=tuple(
+            Piece(f"handoff {one.id} from {one.sender}", f"{one.done}\n\n{one.questions}\n\n{one.next}")
+            for one in written[-HANDOFFS:]
+        ),
+        records=tuple(Piece(f"record of session {one.record.session}", as_text(one.record)) for one in found),
+    )
+
+
+def as_text(record: SessionRecord) -> str:
+    """A record as an agent reads it."""
+    lists = (("Decisions", record.decisions), ("Open questions", record.questions), ("Files", record.files[:30]))
+    parts = [record.title, record.summary]
+    parts += [f"{name}:\n" + "\n".join(f"- {one}" for one in given) for name, given in lists if given]
+    return "\n".join(parts)
 
 
 def duties(project: Project, agent: str) -> Iterable[str]:

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from nightcrew.crew import planning
+from nightcrew.crew.planning import brain_names
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs, write_atomically
 from nightcrew.crew.report import Report, latest, markdown
 from nightcrew.crew.workspace import workable
-from nightcrew.model.errors import BusyError, UsageError
+from nightcrew.model.errors import BusyError, ConfigurationError, UsageError
 from nightcrew.model.manifest import parse
 from nightcrew.store import ledger, locks, manifests, sessions, shifts, turns
 from nightcrew.store.store import Tx
@@ -63,8 +64,7 @@ def run_shift(
     for agent in chosen:
         if agent not in planning.AGENTS:
             raise UsageError(f"there is no agent {agent}", hint=f"Agents: {', '.join(planning.AGENTS)}")
-    if brain not in (None, "mechanical"):
-        raise UsageError(f"there is no brain {brain}", hint="Brains: mechanical")
+    _check_brains(project, brain)
     workable(project.root)
     project.verify_ledger()
     deadline = _deadline(project, until, max_minutes)
@@ -78,6 +78,19 @@ def run_shift(
     report = latest(project, shift_id)
     write_atomically(project.state_dir / "reports" / f"{shift_id}.md", markdown(report).encode())
     return report
+
+
+def _check_brains(project: Project, brain: str | None) -> None:
+    """Every brain that may be asked exists, before the night begins."""
+    from nightcrew.brains import settings_of
+
+    try:
+        for name in [brain] if brain else [name for agent in planning.AGENTS for name in brain_names(project, agent)]:
+            settings_of(name, project.settings)
+    except ConfigurationError as error:
+        if brain:
+            raise UsageError(str(error), hint=error.hint) from None
+        raise
 
 
 def run_work(
@@ -117,7 +130,7 @@ def _begin_work(project: Project, agent: str, manifest: bytes | None) -> tuple[s
             agent=agent,
             manifest=planned.id,
             budget=planned.manifest.budget,
-            brain="mechanical" if agent == "build" else None,
+            brain=next(iter(brain_names(project, agent)), None),
             tickets=[line.ticket for line in planned.manifest.tickets],
         )
     planning.publish(project, planned)

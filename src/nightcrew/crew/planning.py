@@ -1,6 +1,6 @@
 """The planner at work: the backlog as it is stored, the signatures as they verify now, a manifest as a result."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nightcrew.crew import admission
@@ -85,6 +85,12 @@ def budget_of(project: Project, agent: str) -> Budget:
     return Budget(soft=(own and own.soft) or common.soft, hard=(own and own.hard) or common.hard)
 
 
+def brain_names(project: Project, agent: str) -> Sequence[str]:
+    """The brains that the settings give an agent, in order; the build agent always has one."""
+    own = project.settings.agents.get(agent)
+    return own.brains if own else (("mechanical",) if agent == "build" else ())
+
+
 def _worked(project: Project, tx: Tx, agent: str, shift: str | None) -> Mapping[str, str]:
     """Tickets that this shift must not take up again: deferred once, or worked as often as allowed."""
     if shift is None:
@@ -103,4 +109,15 @@ def _worked(project: Project, tx: Tx, agent: str, shift: str | None) -> Mapping[
     return {**many, **excluded}
 
 
-__all__ = ["AGENTS", "NO_TURNS", "Planned", "State", "budget_of", "make_plan", "manifest_id", "plan_in", "publish"]
+__all__ = [
+    "AGENTS",
+    "NO_TURNS",
+    "Planned",
+    "State",
+    "brain_names",
+    "budget_of",
+    "make_plan",
+    "manifest_id",
+    "plan_in",
+    "publish",
+]

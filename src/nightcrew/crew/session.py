@@ -1,23 +1,24 @@
 """A session: one run of one agent over one manifest, as a durable workflow."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nightcrew.brains import Brain, MechanicalBrain
+from nightcrew.brains import Chain, brains
 from nightcrew.crew import admission, memory
 from nightcrew.crew.agents import build, qa, security
 from nightcrew.crew.desk import Desk, MustStop
 from nightcrew.crew.outcome import Outcome
+from nightcrew.crew.planning import brain_names
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs
 from nightcrew.crew.settle import settle
-from nightcrew.model.errors import ApprovalError, ConfigurationError, IntegrityError, NightcrewError, TransientError
+from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError, TransientError
 from nightcrew.model.handoff import Check, HandoffKind, Verdict
 from nightcrew.model.manifest import Line, Manifest, parse
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import Event, State
-from nightcrew.store import findings, ledger, manifests, sessions, tickets
+from nightcrew.store import findings, ledger, manifests, sessions, shifts, tickets
 from nightcrew.store.store import Tx
 
 if TYPE_CHECKING:
@@ -130,10 +131,13 @@ def _worked(project: Project, session_id: str, line: Line) -> Outcome:
         ticket = tickets.get(tx, line.ticket)
         known = [found.finding for found in findings.list(tx, ticket=ticket.id)]
         context = memory.context_for(project, tx, session.agent, ticket)
-    desk = _desk(project, session, ticket, line)
+        later = _allotted_after(tx, session, line)
+        shift = shifts.get(tx, session.shift) if session.shift else None
+    desk = _desk(project, session, ticket, line, later)
+    names = [shift.brain] if shift is not None and shift.brain else brain_names(project, session.agent)
     try:
         if session.agent == "build":
-            return build.work(desk, brain_of(project, session), known, context)
+            return build.work(desk, Chain([*brains(names, project.settings)]), known, context)
         if session.agent == "qa":
             return qa.work(desk)
         return security.work(desk)
@@ -157,7 +161,16 @@ def _failed(agent: str, error: Exception) -> Outcome:
     )
 
 
-def _desk(project: Project, session: Any, ticket: Any, line: Line | None) -> Desk:
+def _allotted_after(tx: Tx, session: sessions.Session, line: Line) -> int:
+    """Turns that the manifest allots to the tickets behind ``line``."""
+    _, data = manifests.get(tx, session.manifest)
+    manifest: Manifest = parse(data, source=session.manifest)
+    names = [one.ticket for one in manifest.tickets]
+    behind = manifest.tickets[names.index(line.ticket) + 1 :] if line.ticket in names else ()
+    return sum(one.turns for one in behind)
+
+
+def _desk(project: Project, session: Any, ticket: Any, line: Line | None, later: int = 0) -> Desk:
     return Desk(
         project=project,
         session=session.id,
@@ -165,19 +178,10 @@ def _desk(project: Project, session: Any, ticket: Any, line: Line | None) -> Des
         shift=session.shift,
         ticket=ticket,
         line=line,
-        hard=session.budget.hard,
+        budget=session.budget,
+        later=later,
         place=project.work_dir / "workspaces" / f"{session.id}-{ticket.id}",
     )
-
-
-def brain_of(project: Project, session: Any) -> Brain:
-    """The brain that the session was given; raises ConfigurationError for one that does not exist."""
-    brains: Mapping[str, Brain] = {"mechanical": MechanicalBrain()}
-    names: Sequence[str] = [session.brain] if session.brain else project.settings.agents[session.agent].brains
-    for name in names:
-        if name in brains:
-            return brains[name]
-    raise ConfigurationError(f"there is no brain named {', '.join(names)}", hint=f"Brains: {', '.join(brains)}")
 
 
 def _settle(tx: Tx, project: Project, session_id: str, ticket: str, made: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nightcrew.crew import admission, baseline, inbox, merger, planning
+from nightcrew.crew.planning import brain_names
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs
 from nightcrew.crew.report import build_report
@@ -81,7 +82,7 @@ def _next(project: Project, tx: Tx, shift_id: str) -> dict[str, Any]:
             continue
         planned = planning.plan_in(project, tx, agent, shift=shift_id)
         if planned.manifest.tickets:
-            brain = (shift.brain or _first_brain(project, agent)) if agent == "build" else None
+            brain = shift.brain or next(iter(brain_names(project, agent)), None)
             session = sessions.create(
                 tx,
                 shift=shift_id,
@@ -93,11 +94,6 @@ def _next(project: Project, tx: Tx, shift_id: str) -> dict[str, Any]:
             )
             return {"outcome": None, "session": session, "manifest": planned.id}
     return {"outcome": "quiet"}
-
-
-def _first_brain(project: Project, agent: str) -> str:
-    own = project.settings.agents.get(agent)
-    return own.brains[0] if own and own.brains else "mechanical"
 
 
 def _write(project: Project, manifest: str) -> None:

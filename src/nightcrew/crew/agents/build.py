@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 
-from nightcrew.brains import Answer, Brain, Task
+from nightcrew.brains import MECHANICAL, Answer, Brain, Context
 from nightcrew.crew.delivery import deliver, fresh_workspace, integration_head, put_away, ticket_branch
 from nightcrew.crew.desk import BudgetError, Desk, MustStop
 from nightcrew.crew.outcome import Outcome
-from nightcrew.crew.workspace import Git, changed_paths
-from nightcrew.model.errors import NightcrewError
+from nightcrew.crew.tasks import DeskJournal, task_of
+from nightcrew.crew.workspace import Git, Workspace, changed_paths, open_workspace
+from nightcrew.model.errors import NightcrewError, NotFoundError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import Change, HandoffKind
-from nightcrew.sandbox import Completed
 
 OURS = "@nightcrew.invalid"
 
 
-def work(desk: Desk, brain: Brain, findings: Sequence[Finding], context: str) -> Outcome:
+def work(desk: Desk, brain: Brain, findings: Sequence[Finding], context: Context) -> Outcome:
     """Work one ticket; whatever was done when it must stop is on the ticket's branch and named in the deferral."""
     brought = _brought_by_a_person(desk)
     if brought is not None:
@@ -29,16 +29,11 @@ def work(desk: Desk, brain: Brain, findings: Sequence[Finding], context: str) ->
     return _with_brain(desk, brain, findings, context)
 
 
-def _with_brain(desk: Desk, brain: Brain, findings: Sequence[Finding], context: str) -> Outcome:
-    workspace = fresh_workspace(desk, "build", commit=integration_head(desk), branch=ticket_branch(desk.ticket.id))
-    call = desk.runner(workspace.path, readable=workspace.borrowed)
-
-    def run(argv: Sequence[str]) -> Completed:
-        return call(argv)
-
+def _with_brain(desk: Desk, brain: Brain, findings: Sequence[Finding], context: Context) -> Outcome:
+    workspace, resumed = _workspace(desk)
     stopped = ""
     try:
-        answer = brain.work(Task(desk.ticket, workspace.path, findings, context, run, desk.charge))
+        answer = brain.work(task_of(desk, workspace, findings=findings, context=context, resumed=resumed))
     except (BudgetError, MustStop) as error:
         stopped = str(error)
         answer = Answer(False, f"The session had to stop before the ticket was done: {stopped}", "Go on from here.")
@@ -47,19 +42,38 @@ def _with_brain(desk: Desk, brain: Brain, findings: Sequence[Finding], context: 
         desk, workspace, f"{desk.ticket.title}{state}\n\nTicket: {desk.ticket.id}\nSession: {desk.session}"
     )
     put_away(desk, workspace)
-    return _outcome(brain.name, answer, change)
+    return _outcome(answer, change)
 
 
-def _outcome(brain: str, answer: Answer, change: Change | None) -> Outcome:
+def _workspace(desk: Desk) -> tuple[Workspace, bool]:
+    """The workspace to work in; as a killed run left it if the brain keeps a journal of what it did there."""
+    journal = DeskJournal(desk)
+    begun = journal.get("workspace")
+    if begun is not None and journal.get("brain") not in (None, MECHANICAL):
+        try:
+            found = open_workspace(desk.place / "build")
+            if found.base == begun and found.path.is_dir():
+                return found, True
+        except NotFoundError:
+            pass  # Lost with its machine: the answers are still there, and what they asked for is done again.
+    start = integration_head(desk)
+    made = fresh_workspace(desk, "build", commit=start, branch=ticket_branch(desk.ticket.id))
+    journal.put("workspace", start)
+    return made, False
+
+
+def _outcome(answer: Answer, change: Change | None) -> Outcome:
     finished = answer.finished and change is not None
     done, then = answer.done, answer.next
+    if answer.why and answer.brain:
+        done = f"{done}\n\nWorked by {answer.brain}, since {answer.why}."
     if answer.finished and change is None:
         done, then = f"{done}\n\nNothing in the repository changed by it.", "See whether the ticket is still needed."
     if not finished and change is not None:
         done = f"{done}\n\nWhat was done is kept as commit {change.head} on {change.branch}."
     return Outcome(
         kind=HandoffKind.WORK if finished else HandoffKind.DEFERRAL,
-        brain=brain,
+        brain=answer.brain or None,
         done=done,
         questions=answer.questions,
         next="Check this commit." if finished else then,

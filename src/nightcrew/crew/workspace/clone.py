@@ -13,6 +13,11 @@ from nightcrew.model.errors import NotFoundError, RepositoryError, UsageError
 AGENT_NAME = "nightcrew build agent"
 AGENT_EMAIL = "build@nightcrew.invalid"
 
+_LEFTOVERS = "\n".join(
+    ("__pycache__/", "*.pyc", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", ".hypothesis/", ".coverage", "")
+)
+"""What tools leave behind is no part of a change, also where the repository does not ignore it; tracked files are."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -128,6 +133,7 @@ def _initialise(git: Git, destination: Path) -> None:
     (private / "info").mkdir(exist_ok=True)
     (private / "objects" / "info").mkdir(parents=True, exist_ok=True)
     (private / "objects" / "info" / "alternates").write_bytes(_quoted(os.fsencode(git.objects_dir.resolve())) + b"\n")
+    (private / "info" / "exclude").write_text(_LEFTOVERS)
     shallow = git.common_dir / "shallow"
     if shallow.is_file():
         shutil.copyfile(shallow, private / "shallow")

@@ -1,0 +1,60 @@
+"""Which brains there are: by the settings' names, by the names of coding agents, by PROVIDER:MODEL."""
+
+from collections.abc import Iterator, Sequence
+
+from nightcrew.brains.mechanical import MechanicalBrain
+from nightcrew.brains.protocol import Brain
+from nightcrew.model.errors import ConfigurationError
+from nightcrew.model.settings import Brain as BrainSettings
+from nightcrew.model.settings import Settings
+
+MECHANICAL = MechanicalBrain.name
+_USUAL = {"claude-code": BrainSettings(kind="claude-code"), "codex": BrainSettings(kind="codex")}
+
+
+def settings_of(name: str, settings: Settings) -> BrainSettings | None:
+    """The settings of a brain, None for the mechanical one. Raises ConfigurationError for one that does not exist."""
+    if name == MECHANICAL:
+        return None
+    if name in settings.brains:
+        return settings.brains[name]
+    if name in _USUAL:
+        return _USUAL[name]
+    if ":" in name:
+        return BrainSettings(kind="model", model=name)
+    known = ", ".join([MECHANICAL, *_USUAL, *(own for own in settings.brains if own not in _USUAL)])
+    raise ConfigurationError(
+        f"there is no brain {name}", hint=f"Brains: {known}, PROVIDER:MODEL, or a table [brains.{name}]."
+    )
+
+
+def brains(names: Sequence[str], settings: Settings) -> Iterator[Brain]:
+    """The brains of these names; packages that a brain needs are imported when it is made."""
+    for name in names:
+        found = settings_of(name, settings)
+        yield MechanicalBrain() if found is None else _made(name, found)
+
+
+def _made(name: str, settings: BrainSettings) -> Brain:
+    try:
+        if settings.kind == "model":
+            from nightcrew.brains.model import ModelBrain
+
+            return ModelBrain(name, settings)
+        if settings.kind == "claude-code":
+            from nightcrew.brains.claude_code import ClaudeCodeBrain
+
+            return ClaudeCodeBrain(name, settings)
+        if settings.kind == "codex":
+            from nightcrew.brains.codex import CodexBrain
+
+            return CodexBrain(name, settings)
+        from nightcrew.brains.acp import AcpBrain
+
+        return AcpBrain(name, settings)
+    except ImportError as error:
+        extra = "acp" if settings.kind == "acp" else "models"
+        raise ConfigurationError(
+            f"brain {name} needs a package that is not installed: {error.name}",
+            hint=f"Install it with: pip install 'nightcrew[{extra}]'",
+        ) from None

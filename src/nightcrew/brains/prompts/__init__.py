@@ -1,0 +1,1 @@
+"""The texts that brains are given, one template a file."""

@@ -56,10 +56,14 @@ def git_runner(desk: Desk, workspace: Workspace) -> Runner:
     return sandboxed(workspace, temp=temp, off=desk.project.settings.sandbox.mode == "off")
 
 
-def deliver(desk: Desk, workspace: Workspace, message: str, *, ref: str | None = None) -> Change | None:
+def deliver(
+    desk: Desk, workspace: Workspace, message: str, *, ref: str | None = None, onto: str | None = None
+) -> Change | None:
     """Commit what the workspace holds and bring it to the ticket's branch of the user's repository, as data.
 
-    None if nothing differs from the base. Raises IntegrityError if what comes over is not what was announced.
+    None if nothing differs from the workspace's base. ``onto``: the branch head that the change is for, where the
+    workspace began with earlier work: the change begins where the two part. Raises IntegrityError if what comes over is
+    not what was announced.
     """
     run = git_runner(desk, workspace)
     if salvage(workspace, message, run=run) is None:
@@ -71,12 +75,20 @@ def deliver(desk: Desk, workspace: Workspace, message: str, *, ref: str | None =
     target = ref or f"refs/heads/{ticket_branch(desk.ticket.id)}"
     fetch_bundle(desk.project.root, bundle, head, target, base=workspace.base)
     bundle.unlink(missing_ok=True)
+    base = workspace.base if onto is None else parted_at(desk, onto, head)
     return Change(
         branch=target.removeprefix("refs/heads/"),
-        base=workspace.base,
+        base=base,
         head=head,
-        files=tuple(changed_paths(desk.project.root, workspace.base, head)),
+        files=tuple(changed_paths(desk.project.root, base, head)),
     )
+
+
+def parted_at(desk: Desk, onto: str, head: str) -> str:
+    """The commit where ``head`` parts from ``onto``."""
+    git = Git(desk.project.root)
+    found = git.must(git.data("merge-base", onto, head), f"comparing {head[:12]} with {onto[:12]}")
+    return found.decode().strip()
 
 
 def put_away(desk: Desk, workspace: Workspace, *, throwaway: bool = False) -> None:

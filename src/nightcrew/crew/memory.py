@@ -23,7 +23,8 @@ def recall(project: Project, query: str, limit: int = 10) -> list[Recalled]:
 
 def context_for(project: Project, tx: Tx, agent: str, ticket: Ticket) -> Context:
     """What an agent reads beside the ticket: duties, handoffs to its desk, recalled records; each names its source."""
-    written = handoffs.list(tx, ticket=ticket.id, desk=agent)
+    desks = {agent, "build"} if agent in project.settings.builders else {agent}
+    written = [one for one in handoffs.list(tx, ticket=ticket.id) if one.to in desks]
     found = records.search(tx, f"{ticket.id} {ticket.title}", RECORDS)
     return Context(
         duties=tuple(duties(project, agent)),

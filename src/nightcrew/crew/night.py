@@ -60,10 +60,9 @@ def run_shift(
     next turn, and a second one at once. Raises BusyError if a shift of this repository runs, UsageError for an agent or
     brain that does not exist, IntegrityError if the ledger is not the one that was seen last.
     """
-    chosen = tuple(agents or planning.AGENTS)
+    chosen = tuple(agents or planning.agents_of(project))
     for agent in chosen:
-        if agent not in planning.AGENTS:
-            raise UsageError(f"there is no agent {agent}", hint=f"Agents: {', '.join(planning.AGENTS)}")
+        planning.check_agent(project, agent)
     _check_brains(project, brain)
     workable(project.root)
     project.verify_ledger()
@@ -85,7 +84,11 @@ def _check_brains(project: Project, brain: str | None) -> None:
     from nightcrew.brains import settings_of
 
     try:
-        for name in [brain] if brain else [name for agent in planning.AGENTS for name in brain_names(project, agent)]:
+        for name in (
+            [brain]
+            if brain
+            else [name for agent in planning.agents_of(project) for name in brain_names(project, agent)]
+        ):
             settings_of(name, project.settings)
     except ConfigurationError as error:
         if brain:
@@ -100,8 +103,8 @@ def run_work(
 
     A manifest given by the user is only a choice and an order of tickets: each is checked again when it is taken up.
     """
-    if agent not in planning.AGENTS:
-        raise UsageError(f"there is no agent {agent}", hint=f"Agents: {', '.join(planning.AGENTS)}")
+    planning.check_agent(project, agent)
+    _check_brains(project, None)
     workable(project.root)
     project.verify_ledger()
     with _lock(project), _engine(project) as (engine, _, session_workflow):

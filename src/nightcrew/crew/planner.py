@@ -93,7 +93,7 @@ def _left_at_once(
 ) -> Iterator[tuple[str, str]]:
     """Tickets that cannot be planned whatever the budget, with the reason."""
     in_cycle = {name: " -> ".join((*knot, knot[0])) for knot in knots for name in knot}
-    build = agent == "build"
+    build = agent not in ("qa", "security")
     for item in items:
         name = item.id
         if item.state is not wanted:

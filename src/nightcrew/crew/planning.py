@@ -15,7 +15,7 @@ from nightcrew.model.ticket import State, Ticket
 from nightcrew.store import manifests, sessions, tickets, turns
 from nightcrew.store.store import Tx
 
-AGENTS = ("build", "qa", "security")
+CHECKERS = ("qa", "security")
 NO_TURNS = {"qa": 0, "security": 0}
 
 
@@ -43,8 +43,7 @@ def publish(project: Project, planned: Planned) -> None:
 
 def plan_in(project: Project, tx: Tx, agent: str, *, shift: str | None = None) -> Planned:
     """As ``make_plan``, in a transaction of the caller's; the file is not written. Refusals are in the ledger."""
-    if agent not in AGENTS:
-        raise UsageError(f"there is no agent {agent}", hint=f"Agents: {', '.join(AGENTS)}")
+    check_agent(project, agent)
     refused: dict[str, str] = {}
 
     def details(ticket_id: str) -> Ticket:
@@ -69,13 +68,37 @@ def plan_in(project: Project, tx: Tx, agent: str, *, shift: str | None = None) -
         medians=turns.medians(tx),
         details=details,
         approval=approval,
-        exclude=_worked(project, tx, agent, shift),
+        exclude={**_others(project, tx, agent), **_worked(project, tx, agent, shift)},
         max_tickets=project.settings.limits.max_tickets,
     )
     data = render(manifest)
     for ticket_id, reason in sorted(refused.items()):
         admission.log_refusal(tx, ticket_id, reason, actor="planner", action="plan.refuse")
     return Planned(manifest, manifests.put(tx, agent, data), data)
+
+
+def agents_of(project: Project) -> tuple[str, ...]:
+    """All agents of the crew: those that build, qa and security."""
+    return (*project.settings.builders, *CHECKERS)
+
+
+def check_agent(project: Project, agent: str) -> None:
+    """Raises UsageError for an agent that does not exist."""
+    known = agents_of(project)
+    if agent not in known:
+        raise UsageError(f"there is no agent {agent}", hint=f"Agents: {', '.join(known)}")
+
+
+def _others(project: Project, tx: Tx, agent: str) -> Mapping[str, str]:
+    """Open tickets that are for another of the agents that build, by the first word of their title."""
+    own = [name for name in project.settings.builders if name != "build"]
+    if not own or agent in CHECKERS:
+        return {}
+    named = {name: tickets.open_with_title(tx, f"{name}:") for name in own}
+    if agent == "build":
+        return {ticket: f"for the {name} agent" for name, found in named.items() for ticket in found}
+    mine = set(named[agent])
+    return {ticket: f"not for the {agent} agent" for ticket in tickets.open_with_title(tx, "") if ticket not in mine}
 
 
 def budget_of(project: Project, agent: str) -> Budget:
@@ -88,7 +111,7 @@ def budget_of(project: Project, agent: str) -> Budget:
 def brain_names(project: Project, agent: str) -> Sequence[str]:
     """The brains that the settings give an agent, in order; the build agent always has one."""
     own = project.settings.agents.get(agent)
-    return own.brains if own else (("mechanical",) if agent == "build" else ())
+    return own.brains if own else (() if agent in CHECKERS else ("mechanical",))
 
 
 def _worked(project: Project, tx: Tx, agent: str, shift: str | None) -> Mapping[str, str]:
@@ -110,10 +133,11 @@ def _worked(project: Project, tx: Tx, agent: str, shift: str | None) -> Mapping[
 
 
 __all__ = [
-    "AGENTS",
+    "CHECKERS",
     "NO_TURNS",
     "Planned",
     "State",
+    "agents_of",
     "brain_names",
     "budget_of",
     "make_plan",

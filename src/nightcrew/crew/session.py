@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nightcrew.brains import Chain, brains
+from nightcrew.brains import MECHANICAL, Chain, brains
 from nightcrew.crew import admission, memory
 from nightcrew.crew.agents import build, qa, security
 from nightcrew.crew.desk import Desk, MustStop
@@ -76,11 +76,12 @@ def _begin(tx: Tx, project: Project, session_id: str, agent: str, line: Line) ->
     """Take up one ticket, if it is still what the manifest says: signatures are verified again at this moment."""
     ticket = tickets.get(tx, line.ticket)
     wanted = DESK_STATE.get(agent, State.OPEN)
+    building = agent in project.settings.builders
     sessions.set_ticket_now(tx, session_id, line.ticket)
     reason = None
     if ticket.state is not wanted:
         reason = f"is {ticket.state} now"
-    elif ticket.work_digest != line.work_digest or (agent != "build" and ticket.head != line.head):
+    elif ticket.work_digest != line.work_digest or (not building and ticket.head != line.head):
         reason = "changed since it was planned"
     else:
         try:
@@ -91,7 +92,7 @@ def _begin(tx: Tx, project: Project, session_id: str, agent: str, line: Line) ->
         sessions.set_ticket_outcome(tx, session_id, line.ticket, outcome="refused")
         _log(tx, session_id, "refuse", line.ticket, reason)
         return False
-    if agent == "build":
+    if building:
         tickets.apply(tx, ticket.id, Event.START, actor=agent, reason=f"taken up in {session_id}")
     return True
 
@@ -136,11 +137,12 @@ def _worked(project: Project, session_id: str, line: Line) -> Outcome:
     desk = _desk(project, session, ticket, line, later)
     names = [shift.brain] if shift is not None and shift.brain else brain_names(project, session.agent)
     try:
-        if session.agent == "build":
+        if session.agent in project.settings.builders:
             return build.work(desk, Chain([*brains(names, project.settings)]), known, context)
-        if session.agent == "qa":
-            return qa.work(desk)
-        return security.work(desk)
+        reading = [name for name in names if name != MECHANICAL]
+        reader = Chain([*brains(reading, project.settings)]) if reading else None
+        check = qa.work if session.agent == "qa" else security.work
+        return check(desk, reader, context)
     except (MustStop, TransientError) as error:
         return Outcome(kind=HandoffKind.DEFERRAL, done=f"The work had to stop: {error}", next="Take it up again.")
     except (NightcrewError, OSError) as error:
@@ -150,7 +152,7 @@ def _worked(project: Project, session_id: str, line: Line) -> Outcome:
 def _failed(agent: str, error: Exception) -> Outcome:
     """A failure that trying again does not mend: build's ticket is quarantined, a check was not made, and says so."""
     text = f"The work failed: {error}"
-    if agent == "build":
+    if agent not in ("qa", "security"):
         code = error.code if isinstance(error, NightcrewError) else "NC-OS"
         return Outcome(
             kind=HandoffKind.DEFERRAL, done=text, next="Mend the cause, then release the ticket.", failure=code

@@ -19,6 +19,8 @@ from nightcrew.store import findings, handoffs, ids, ledger, reviews, sessions, 
 from nightcrew.store.sessions import Session
 from nightcrew.store.store import Tx
 
+_CHECKERS = ("qa", "security")
+
 
 def settle(project: Project, tx: Tx, session_id: str, ticket_id: str, outcome: Outcome) -> str:
     """File the outcome of a session's work on a ticket; gives the handoff's id.
@@ -119,7 +121,9 @@ def _draft(tx: Tx, session: Session, ticket: Ticket, outcome: Outcome) -> Handof
 def _apply(tx: Tx, ticket: Ticket, handoff: Handoff, way: Route) -> Ticket:
     """Move the ticket by the route's event; severity and 'breaks the build' only rise, and only at the gate."""
     changes: dict[str, Any] = {"note": _note(handoff, way)}
-    if handoff.change is not None and handoff.kind in (HandoffKind.WORK, HandoffKind.QUESTION):
+    # QA's verdict may be on a commit with tests of its own on top: that commit goes on, and is what was checked.
+    added_tests = handoff.sender == "qa" and handoff.kind is HandoffKind.VERDICT
+    if handoff.change is not None and (handoff.kind in (HandoffKind.WORK, HandoffKind.QUESTION) or added_tests):
         changes |= {"base": handoff.change.base, "head": handoff.change.head}
     if handoff.findings:
         known = (*ticket.findings, *(finding.fingerprint for finding in handoff.findings))
@@ -128,7 +132,7 @@ def _apply(tx: Tx, ticket: Ticket, handoff: Handoff, way: Route) -> Ticket:
         breaks = handoff.breaks_build or any(finding.breaks_build for finding in handoff.findings)
         severity = way.severity if ticket.severity is None else ticket.severity.raised_to(way.severity)
         changes |= {"severity": severity, "breaks_build": ticket.breaks_build or breaks}
-    if way.event is Event.SEND_BACK or (way.event is Event.DEFER and handoff.sender == "build"):
+    if way.event is Event.SEND_BACK or (way.event is Event.DEFER and handoff.sender not in _CHECKERS):
         changes |= {"base": None, "head": None}
     return tickets.apply(tx, ticket.id, way.event, actor="router", reason=way.reason, **changes)
 

@@ -77,7 +77,7 @@ def _next(project: Project, tx: Tx, shift_id: str) -> dict[str, Any]:
         over = "out_of_time"
     if over is not None:
         return {"outcome": over}
-    for agent in ("security", "qa", "build"):  # What is nearest to done comes first.
+    for agent in ("security", "qa", *project.settings.builders):  # What is nearest to done comes first.
         if agent not in shift.agents:
             continue
         planned = planning.plan_in(project, tx, agent, shift=shift_id)

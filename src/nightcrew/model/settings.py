@@ -36,11 +36,15 @@ class Turns(Document):
 
 
 class Agent(Document):
-    """The table [agents.NAME]."""
+    """The table [agents.NAME]. A name beside build, qa and security is an agent of your own, at a desk of that name.
+
+    It takes up open tickets whose title begins with its name and a colon, and hands its work to QA as build does.
+    """
 
     brains: tuple[str, ...] = Field(default=("mechanical",), description="brains to try, in this order")
     soft: int | None = Field(default=None, ge=1, description="soft cap of this agent's sessions, in turns")
     hard: int | None = Field(default=None, ge=1, description="hard cap of this agent's sessions, in turns")
+    prompt: str = Field(default="", description="file in the repository with what this agent is told first")
 
 
 class Brain(Document):
@@ -95,6 +99,22 @@ class Checks(Document):
     python: str = Field(default="", description="interpreter that runs the tests; empty: detected")
     test: str = Field(default="", description="command that runs the tests; empty: detected")
     junit: str = Field(default="", description="where that command writes JUnit XML (a glob in the workspace)")
+    test_paths: tuple[str, ...] = Field(
+        default=(
+            "tests/*",
+            "*/tests/*",
+            "test/*",
+            "*/test/*",
+            "test_*.py",
+            "*/test_*.py",
+            "*_test.py",
+            "*_test.go",
+            "*.test.*",
+            "*.spec.*",
+            "*/__tests__/*",
+        ),
+        description="where the QA agent may add tests (globs; * crosses folders)",
+    )
     lint: bool = Field(default=True, description="whether new lint findings are looked for")
     scanners: tuple[str, ...] = Field(
         default=("bandit", "ruff-s", "detect-secrets"), description="built-in scanners that security runs"
@@ -131,9 +151,16 @@ class Settings(Document):
     sandbox: Sandbox = Sandbox()
     database_url: str = Field(default="", description="Postgres to keep the state in; empty: SQLite in .nightcrew")
 
+    @property
+    def builders(self) -> tuple[str, ...]:
+        """The agents that change code: build, and those of the user's own."""
+        return ("build", *(name for name in self.agents if name not in ("build", "qa", "security")))
+
     @model_validator(mode="after")
     def _agents_ordered(self) -> Self:
         for name, agent in self.agents.items():
+            if not name.isascii() or not name.replace("-", "").isalnum() or name in ("human", "merge", "router"):
+                raise ValueError(f"agents.{name}: an agent's name is letters, digits and hyphens, and no desk of ours")
             soft, hard = agent.soft or self.budget.soft, agent.hard or self.budget.hard
             if soft > hard:
                 raise ValueError(f"agents.{name}: soft ({soft}) is above hard ({hard})")

@@ -119,6 +119,14 @@ def candidates(tx: Tx) -> Iterator[Candidate]:
                 raise IntegrityError(f"the row of {name} does not hold a ticket") from None
 
 
+def open_with_title(tx: Tx, prefix: str) -> list[str]:
+    """The open tickets whose title begins with ``prefix``, whatever the case."""
+    query = select(tickets.c.id).where(tickets.c.state == str(State.OPEN))
+    if prefix:
+        query = query.where(func.lower(tickets.c.title).startswith(prefix.lower(), autoescape=True))
+    return [*tx.connection.execute(query).scalars()]
+
+
 def apply(tx: Tx, ticket_id: str, event: Event, *, actor: str, reason: str = "", **changes: Any) -> Ticket:
     """Let ``event`` happen to the ticket and set the fields in ``changes``; gives the ticket as it is then.
 

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 from nightcrew.brains import MECHANICAL, Answer, Brain, Context
-from nightcrew.crew.delivery import deliver, fresh_workspace, integration_head, put_away, ticket_branch
+from nightcrew.crew.delivery import deliver, fresh_workspace, integration_head, parted_at, put_away, ticket_branch
 from nightcrew.crew.desk import BudgetError, Desk, MustStop
 from nightcrew.crew.outcome import Outcome
+from nightcrew.crew.project import read_text
 from nightcrew.crew.tasks import DeskJournal, task_of
 from nightcrew.crew.workspace import Git, Workspace, changed_paths, open_workspace
-from nightcrew.model.errors import NightcrewError, NotFoundError
+from nightcrew.model.errors import ConfigurationError, NightcrewError, NotFoundError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import Change, HandoffKind
+from nightcrew.store import handoffs
 
 OURS = "@nightcrew.invalid"
 
@@ -33,16 +35,39 @@ def _with_brain(desk: Desk, brain: Brain, findings: Sequence[Finding], context: 
     workspace, resumed = _workspace(desk)
     stopped = ""
     try:
-        answer = brain.work(task_of(desk, workspace, findings=findings, context=context, resumed=resumed))
+        task = task_of(
+            desk, workspace, findings=findings, context=context, resumed=resumed, instructions=_instructions(desk)
+        )
+        answer = brain.work(task)
     except (BudgetError, MustStop) as error:
         stopped = str(error)
         answer = Answer(False, f"The session had to stop before the ticket was done: {stopped}", "Go on from here.")
     state = "" if answer.finished else " (unfinished)"
-    change = deliver(
-        desk, workspace, f"{desk.ticket.title}{state}\n\nTicket: {desk.ticket.id}\nSession: {desk.session}"
-    )
+    message = f"{desk.ticket.title}{state}\n\nTicket: {desk.ticket.id}\nSession: {desk.session}"
+    change = deliver(desk, workspace, message, onto=integration_head(desk)) or _kept(desk, workspace)
     put_away(desk, workspace)
     return _outcome(answer, change)
+
+
+def _instructions(desk: Desk) -> str:
+    """What the user's own prompt file tells this agent. Read from the user's tree, where no agent writes."""
+    own = desk.project.settings.agents.get(desk.agent)
+    if own is None or not own.prompt:
+        return ""
+    text = read_text(desk.project.root / own.prompt)
+    if text is None:
+        raise ConfigurationError(f"agents.{desk.agent}.prompt: there is no file {own.prompt}")
+    return text
+
+
+def _kept(desk: Desk, workspace: Workspace) -> Change | None:
+    """The work of earlier sessions as a change, if this one began with it and nobody has found fault with it."""
+    onto = integration_head(desk)
+    base = parted_at(desk, onto, workspace.base)
+    if base == workspace.base or desk.ticket.findings:
+        return None
+    files = tuple(changed_paths(desk.project.root, base, workspace.base))
+    return Change(branch=ticket_branch(desk.ticket.id), base=base, head=workspace.base, files=files)
 
 
 def _workspace(desk: Desk) -> tuple[Workspace, bool]:
@@ -56,10 +81,22 @@ def _workspace(desk: Desk) -> tuple[Workspace, bool]:
                 return found, True
         except NotFoundError:
             pass  # Lost with its machine: the answers are still there, and what they asked for is done again.
-    start = integration_head(desk)
+    start = _start(desk)
     made = fresh_workspace(desk, "build", commit=start, branch=ticket_branch(desk.ticket.id))
     journal.put("workspace", start)
     return made, False
+
+
+def _start(desk: Desk) -> str:
+    """The commit to begin from: what an earlier session left of this ticket, if it is still on top of what is merged.
+
+    A ticket's own command begins anew: it need not bear being run on its own results.
+    """
+    integration, git = integration_head(desk), Git(desk.project.root)
+    kept = git.ref(f"refs/heads/{ticket_branch(desk.ticket.id)}")
+    if kept is None or desk.ticket.command or not git.is_ancestor(integration, kept):
+        return integration
+    return kept
 
 
 def _outcome(answer: Answer, change: Change | None) -> Outcome:
@@ -92,10 +129,19 @@ def _brought_by_a_person(desk: Desk) -> Change | None:
             raise NightcrewError(f"{desk.ticket.id} names the branch {branch}, which does not exist")
         return None
     start = integration_head(desk)
-    if head == start or git.is_ancestor(head, start) or (not desk.ticket.branch and _is_ours(git, head)):
+    if head == start or git.is_ancestor(head, start):
         return None
-    base = git.must(git.data("merge-base", start, head), f"comparing {branch} with {start[:12]}").decode().strip()
+    if not desk.ticket.branch and (_is_ours(git, head) or _handed_over(desk, head)):
+        return None
+    base = parted_at(desk, start, head)
     return Change(branch=branch, base=base, head=head, files=tuple(changed_paths(desk.project.root, base, head)))
+
+
+def _handed_over(desk: Desk, commit: str) -> bool:
+    """Whether a session handed this commit over, whatever identity the agent gave it."""
+    with desk.project.store.read() as tx:
+        written = handoffs.list(tx, ticket=desk.ticket.id)
+    return any(handoff.change is not None and handoff.change.head == commit for handoff in written)
 
 
 def _is_ours(git: Git, commit: str) -> bool:

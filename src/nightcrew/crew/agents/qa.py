@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from nightcrew.brains import Chain, Context
 from nightcrew.checks.linting import lint
 from nightcrew.checks.located import new_against
 from nightcrew.checks.regressions import Comparison, compare, findings, to_rerun
@@ -9,6 +10,8 @@ from nightcrew.checks.running import CheckError
 from nightcrew.checks.suite import TestRun, run_tests
 from nightcrew.crew.agents.checking import Checkout, checkout, environment_of
 from nightcrew.crew.agents.remembered import remembered
+from nightcrew.crew.agents.review import review, touches_only_tests, words
+from nightcrew.crew.delivery import ticket_branch
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.outcome import Outcome
 from nightcrew.model.errors import IntegrityError
@@ -17,17 +20,30 @@ from nightcrew.model.handoff import Change, Check, HandoffKind, Verdict
 from nightcrew.model.severity import highest
 
 
-def work(desk: Desk) -> Outcome:
-    """Check the ticket's commit; gives a verdict with the findings, never a pass of what was not run."""
+def work(desk: Desk, brain: Chain | None, context: Context) -> Outcome:
+    """Check the ticket's commit; gives a verdict with the findings, never a pass of what was not run.
+
+    With a ``brain`` the change is also read. Tests that it adds become part of the commit if they pass; one that fails
+    is a finding.
+    """
     ticket = desk.ticket
     if ticket.base is None or ticket.head is None:
         raise IntegrityError(f"{ticket.id} is at the QA desk without a commit")
-    with checkout(desk, "base", ticket.base) as base, checkout(desk, "head", ticket.head) as head:
-        tests, compared = _tests(desk, base, head)
-        found = findings(compared) if compared else []
-        linted, new = _lint(desk, base, head)
-    found = desk.without_false_positives([*found, *new])
-    checks = [tests, *linted]
+    tests, linted, found = _by_tools(desk, ticket.base, ticket.head)
+    checks, head, said = [tests, *linted], ticket.head, ""
+    if brain is not None:
+        seen = review(desk, brain, context, checks, found)
+        found += seen.findings
+        checks.append(seen.check)
+        said = seen.said
+        if seen.tests is not None and touches_only_tests(desk, ticket.head, seen.tests.head):
+            tests, linted, again = _by_tools(desk, ticket.base, seen.tests.head)
+            if tests.status == "passed":
+                head = _taken(desk, seen.tests.head)
+                checks = [tests, *linted, seen.check]
+            else:
+                known = {one.fingerprint for one in found}
+                found += [one for one in again if one.fingerprint not in known]
     return Outcome(
         kind=HandoffKind.VERDICT,
         verdict=_verdict(tests, found),
@@ -35,10 +51,29 @@ def work(desk: Desk) -> Outcome:
         breaks_build=any(finding.breaks_build for finding in found),
         findings=tuple(found),
         checks=tuple(checks),
-        change=Change(branch=f"nightcrew/{ticket.id}", base=ticket.base, head=ticket.head),
-        done="\n".join(f"- {check.name}: {check.status}. {check.detail}" for check in checks),
+        brain=brain.name if brain is not None else None,
+        change=Change(branch=f"nightcrew/{ticket.id}", base=ticket.base, head=head),
+        done=words(checks, said),
         next="Mend the findings." if found else "Check this commit for security.",
     )
+
+
+def _by_tools(desk: Desk, base_commit: str, head_commit: str) -> tuple[Check, list[Check], list[Finding]]:
+    """What tests and lint say of ``head_commit`` against ``base_commit``."""
+    with checkout(desk, "base", base_commit) as base, checkout(desk, "head", head_commit) as head:
+        tests, compared = _tests(desk, base, head)
+        linted, new = _lint(desk, base, head)
+    found = findings(compared) if compared else []
+    return tests, linted, desk.without_false_positives([*found, *new])
+
+
+def _taken(desk: Desk, head: str) -> str:
+    """Bring the ticket's branch forward to ``head``, which has QA's tests on top; gives it."""
+    git, ref = desk.project.git, f"refs/heads/{ticket_branch(desk.ticket.id)}"
+    now = git.ref(ref)
+    if now != head:
+        git.update_refs((ref, head, now or git.zero))
+    return head
 
 
 def _verdict(tests: Check, found: list[Finding]) -> Verdict:

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from functools import partial
 
+from nightcrew.brains import Chain, Context
 from nightcrew.checks.doubles import without_doubles
 from nightcrew.checks.located import locate, new_against
 from nightcrew.checks.scan import ScanResult, configured, scan
 from nightcrew.checks.touched import dependencies, protected
 from nightcrew.crew.agents.checking import Checkout, checkout
 from nightcrew.crew.agents.remembered import remembered
+from nightcrew.crew.agents.review import review, words
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.outcome import Outcome
 from nightcrew.crew.workspace import changed_paths, diff
@@ -18,8 +20,11 @@ from nightcrew.model.handoff import Change, Check, HandoffKind, Verdict
 from nightcrew.model.severity import highest
 
 
-def work(desk: Desk) -> Outcome:
-    """Check the ticket's commit; a scanner that could not run is named, and if none could, nothing was checked."""
+def work(desk: Desk, brain: Chain | None, context: Context) -> Outcome:
+    """Check the ticket's commit; a scanner that could not run is named, and if none could, nothing was checked.
+
+    With a ``brain`` the change is also read, for what scanners cannot see.
+    """
     ticket, project = desk.ticket, desk.project
     if ticket.base is None or ticket.head is None:
         raise IntegrityError(f"{ticket.id} is at the security desk without a commit")
@@ -31,6 +36,12 @@ def work(desk: Desk) -> Outcome:
         found += locate(by_rule, head.path)
     found = desk.without_false_positives(without_doubles(found))
     ran = [check for check in checks if check.status != "not_checked"]
+    said = ""
+    if brain is not None:
+        seen = review(desk, brain, context, checks, found)
+        found += seen.findings
+        checks.append(seen.check)
+        said = seen.said
     verdict = Verdict.NOT_CHECKED if not ran else Verdict.FAILED if found else Verdict.PASSED
     return Outcome(
         kind=HandoffKind.VERDICT,
@@ -38,8 +49,9 @@ def work(desk: Desk) -> Outcome:
         severity=highest(finding.severity for finding in found),
         findings=tuple(found),
         checks=tuple(checks),
+        brain=brain.name if brain is not None else None,
         change=Change(branch=f"nightcrew/{ticket.id}", base=ticket.base, head=ticket.head),
-        done="\n".join(f"- {check.name}: {check.status}. {check.detail}" for check in checks),
+        done=words(checks, said),
         next="Mend the findings." if found else "Merge this commit.",
     )
 

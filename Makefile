@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+AGENTS := $(VENV)/agents/.ready
 
-.PHONY: demo test lint unit bench peers storms clean
+.PHONY: demo test lint unit agents bench peers storms clean
 
 demo: $(STAMP)  ## two shifts on a small real repository, with an approval between them; under a minute
 	$(BIN)/nightcrew demo
@@ -17,14 +18,17 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(STAMP)
+unit: $(STAMP) agents
 	$(BIN)/pytest -n 2 --dist loadfile
+
+agents: $(AGENTS)  ## the real coding agents that the tests drive against a scripted model; npm packages
 
 bench: $(STAMP)  ## the benchmarks, in full; prints tables and writes bench/results/
 	$(BIN)/python bench/planner.py
 	$(BIN)/python bench/ledger.py
 	$(BIN)/python bench/guard.py
 	$(BIN)/python bench/pipeline.py
+	$(BIN)/python bench/turns.py
 
 peers: $(STAMP)  ## the orchestrators and libraries that benchmarks and tests/peers compare with, and those tests
 	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[dev,peers]'; \
@@ -44,6 +48,15 @@ $(STAMP): pyproject.toml
 	  $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
 	fi
 	@touch $(STAMP)
+
+# What they need of the network is their packages; their own install scripts are not run.
+$(AGENTS): tests/agents/package.json | $(STAMP)
+	@if command -v npm >/dev/null 2>&1; then \
+	  mkdir -p $(VENV)/agents && cp tests/agents/package.json $(VENV)/agents/ && \
+	  (cd $(VENV)/agents && npm install --no-audit --no-fund --no-package-lock --loglevel=error) && touch $(AGENTS); \
+	else \
+	  echo "npm is missing: the tests that drive real coding agents will be SKIPPED" >&2; \
+	fi
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -106,8 +106,8 @@ class Asked:
     @property
     def session(self) -> str | None:
         """The nightcrew session that it belongs to, by the prompt's own word."""
-        found = re.search(r"\bS-\d{4,}\b", self.text)
-        return found[0] if found else None
+        found = re.search(r"Session (S-\d{4,}), ticket", self.text)
+        return found[1] if found else None
 
     @property
     def tools(self) -> list[str]:

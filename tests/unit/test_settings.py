@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from nightcrew.model import playbook as playbooks
 from nightcrew.model import settings as settings_module
 from nightcrew.model.errors import DocumentError
-from nightcrew.model.settings import Agent, ScannerSetting, Settings, describe
+from nightcrew.model.settings import Agent, Brain, ScannerSetting, Settings, describe
 
 
 def read(**value: Any) -> Settings:
@@ -52,7 +52,7 @@ def fields_of(model: type[BaseModel]) -> int:
     """How many settings a table has, with those of the tables in it."""
     count = 0
     for name, field in model.model_fields.items():
-        inner = {"agents": Agent, "scanner": ScannerSetting}.get(name) if model is Settings else None
+        inner = {"agents": Agent, "brains": Brain, "scanner": ScannerSetting}.get(name) if model is Settings else None
         nested = inner or field.annotation
         tabular = isinstance(nested, type) and issubclass(nested, BaseModel)
         count += fields_of(nested) if tabular else 1  # type: ignore[arg-type]
@@ -75,7 +75,7 @@ def test_every_table_of_settings_is_in_the_settings() -> None:
         for value in vars(settings_module).values()
         if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == settings_module.__name__
     }
-    used = {field.annotation for field in Settings.model_fields.values()} | {Agent, ScannerSetting, Settings}
+    used = {field.annotation for field in Settings.model_fields.values()} | {Agent, Brain, ScannerSetting, Settings}
     assert tables <= used
 
 

@@ -1,6 +1,6 @@
 """What powers an agent: models, coding agents, and the mechanical brain that needs neither; tried in a chain."""
 
-from nightcrew.brains.catalog import MECHANICAL, brains, settings_of
+from nightcrew.brains.catalog import MECHANICAL, brains, settings_of, warm
 from nightcrew.brains.chain import Chain
 from nightcrew.brains.mechanical import MechanicalBrain
 from nightcrew.brains.protocol import (
@@ -34,4 +34,5 @@ __all__ = [
     "Turns",
     "brains",
     "settings_of",
+    "warm",
 ]

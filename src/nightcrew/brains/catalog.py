@@ -1,6 +1,9 @@
 """Which brains there are: by the settings' names, by the names of coding agents, by PROVIDER:MODEL."""
 
+import importlib
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from nightcrew.brains.mechanical import MechanicalBrain
 from nightcrew.brains.protocol import Brain
@@ -33,6 +36,24 @@ def brains(names: Sequence[str], settings: Settings) -> Iterator[Brain]:
     for name in names:
         found = settings_of(name, settings)
         yield MechanicalBrain() if found is None else _made(name, found)
+
+
+def warm(names: Sequence[str], settings: Settings) -> None:
+    """Import in a thread what the brains of these names need: clients of models take seconds to import."""
+    providers = {
+        found.model.partition(":")[0]
+        for name in names
+        if (found := settings_of(name, settings)) is not None and found.kind == "model"
+    }
+
+    def load() -> None:
+        with suppress(ImportError):  # Said when the brain is made.
+            importlib.import_module("nightcrew.brains.model")
+            for provider in providers & {"anthropic", "openai", "google"}:
+                importlib.import_module(f"pydantic_ai.models.{provider}")
+
+    if providers:
+        threading.Thread(target=load, name="warm brains", daemon=True).start()
 
 
 def _made(name: str, settings: BrainSettings) -> Brain:

@@ -40,6 +40,8 @@ _HOP_BY_HOP = frozenset(
 )  # fmt: skip
 _USAGE = re.compile(rb'"(input_tokens|output_tokens|prompt_tokens|completion_tokens)"\s*:\s*(\d+)')
 _MANY_REQUESTS = 429
+_ERRORS = 400
+_KEPT_OF_ERRORS = 100_000
 
 
 @dataclass
@@ -130,7 +132,7 @@ class Meter:
     def answered(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Note how the service answered."""
         self.turns.alive()
-        if status < 400:
+        if status < _ERRORS:
             self.seen.failed_in_a_row = 0
             return
         self.seen.failed_in_a_row += 1
@@ -243,30 +245,35 @@ class _Handler(BaseHTTPRequestHandler):
     _begun = False
 
     def _give_back(self, response: http.client.HTTPResponse, name: str) -> None:
+        """Pass the answer on as it comes. One that breaks off is seen by the agent as broken off too."""
         meter = self.server.meter
+        length = response.length
         self._begun = True
         self.send_response(response.status)
         for header, value in response.getheaders():
             if header.lower() not in _HOP_BY_HOP:
                 self.send_header(header, value)
-        self.send_header("Connection", "close")
+        self.send_header(*(("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))))
         self.end_headers()
-        self.close_connection = True
-        tail = b""
         took = {"in": 0, "out": 0}
-        kept = bytearray()
+        tail, kept = b"", bytearray()
         while data := response.read1(1 << 16):
-            self.wfile.write(data)
+            self.wfile.write(data if length is not None else b"%x\r\n%b\r\n" % (len(data), data))
             self.wfile.flush()
             meter.turns.alive()
             _count(tail + data, took)
             tail = data[-64:]
-            if response.status >= 400 and len(kept) < 100_000:
+            if response.status >= _ERRORS and len(kept) < _KEPT_OF_ERRORS:
                 kept += data
+        if name:
+            meter.turns.spent(name, Spent(took["in"], took["out"]))
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
+        if length is None:
+            self.wfile.write(b"0\r\n\r\n")
         self._begun = False
         if name:
             meter.answered(response.status, dict(response.getheaders()), bytes(kept))
-            meter.turns.spent(name, Spent(took["in"], took["out"]))
 
     def _refuse(self, status: int, kind: str, message: str) -> None:
         data = json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()

@@ -70,7 +70,9 @@ def run_shift(
     with _lock(project), _engine(project) as (engine, shift_workflow, _):
         with project.store.begin() as tx:
             running = shifts.current(tx)
-            shift = running or shifts.start(tx, agents=chosen, brain=brain, deadline=deadline)
+            shift = running or shifts.start(
+                tx, agents=chosen, brain=brain, deadline=deadline, sandbox=project.settings.sandbox.mode
+            )
             shift_id = shift.id
         engine.start(shift_workflow, shift_id, shift_id)
         _follow(project, engine, shift_id, shift_id, on_progress)
@@ -80,16 +82,15 @@ def run_shift(
 
 
 def _check_brains(project: Project, brain: str | None) -> None:
-    """Every brain that may be asked exists, before the night begins."""
-    from nightcrew.brains import settings_of
+    """Every brain that may be asked exists, before the night begins; what they need is loaded meanwhile."""
+    from nightcrew.brains import settings_of, warm
 
     try:
-        for name in (
-            [brain]
-            if brain
-            else [name for agent in planning.agents_of(project) for name in brain_names(project, agent)]
-        ):
+        everyone = [name for agent in planning.agents_of(project) for name in brain_names(project, agent)]
+        names = [brain] if brain else everyone
+        for name in names:
             settings_of(name, project.settings)
+        warm(names, project.settings)
     except ConfigurationError as error:
         if brain:
             raise UsageError(str(error), hint=error.hint) from None
@@ -126,7 +127,8 @@ def _begin_work(project: Project, agent: str, manifest: bytes | None) -> tuple[s
     """Plan, and create the session and the shift that it makes up; gives their ids."""
     with project.store.begin() as tx:
         planned = _given(tx, agent, manifest) if manifest else planning.plan_in(project, tx, agent)
-        shift = shifts.start(tx, agents=(agent,), brain=None, deadline=_deadline(project, None, None))
+        until = _deadline(project, None, None)
+        shift = shifts.start(tx, agents=(agent,), deadline=until, sandbox=project.settings.sandbox.mode)
         session = sessions.create(
             tx,
             shift=shift.id,

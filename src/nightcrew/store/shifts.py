@@ -38,9 +38,10 @@ def start(
     agents: Iterable[str],
     brain: str | None = None,
     deadline: datetime | None = None,
+    sandbox: str = "auto",
     actor: str = "nightcrew",
 ) -> Shift:
-    """Begin a shift and give it; raises BusyError if one is running."""
+    """Begin a shift and give it; the ledger says whether there is a ``sandbox``. Raises BusyError if one is running."""
     if (running := current(tx)) is not None:
         raise BusyError(f"shift {running.id} is running since {running.started:%Y-%m-%d %H:%M} UTC")
     name, names = ids.next_id(tx, "N"), [*agents]
@@ -50,7 +51,7 @@ def start(
             deadline=rows.to_time(deadline), stop_requested=False,
         )
     )  # fmt: skip
-    _log(tx, name, "start", actor, agents=names, brain=brain, deadline=rows.to_time(deadline))
+    _log(tx, name, "start", actor, agents=names, brain=brain, deadline=rows.to_time(deadline), sandbox=sandbox)
     return get(tx, name)
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -32,6 +33,8 @@ class Tree:
             except OSError as error:
                 raise _refused(path, error) from None
             with os.fdopen(descriptor, "rb") as stream:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise UsageError(f"{path} is not a regular file")
                 try:
                     data = stream.read(MAX_FILE + 1)
                 except OSError as error:
@@ -80,7 +83,7 @@ class Tree:
             info = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             return 0o644
-        if info.st_mode & 0o170000 != 0o100000:
+        if not stat.S_ISREG(info.st_mode):
             raise UsageError(f"{path} is not a regular file")
         return info.st_mode & 0o777
 

@@ -1,0 +1,157 @@
+"""The one way from a coding agent to its model: what it passes on, what it charges, what it never does."""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.brain_task import Purse
+from tests.model_server import OVERLOADED, ModelServer, Reply, model_server, rate_limited, say
+
+from nightcrew.brains.meter import Meter
+from nightcrew.model.errors import BudgetError
+
+BODY = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "hello"}]}
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with model_server(script=lambda asked: say("hi")) as server:
+        yield server
+
+
+@pytest.fixture
+def purse() -> Purse:
+    return Purse(hard=3)
+
+
+@pytest.fixture
+def meter(server: ModelServer, purse: Purse, tmp_path: Path) -> Iterator[Meter]:
+    deep = tmp_path / ("a folder whose path is longer than a unix socket's may be " * 3)
+    with Meter(purse, upstream=server.url, key="sk-true", place=deep, timeout_seconds=2) as meter:
+        yield meter
+
+
+def ask(
+    meter: Meter, path: str = "/v1/messages", *, token: str | None = None, method: str = "POST", **body: Any
+) -> tuple[int, Any, http.client.HTTPResponse]:
+    connection = http.client.HTTPConnection("127.0.0.1", meter.port, timeout=10)
+    headers = {"x-api-key": meter.token if token is None else token, "Content-Type": "application/json"}
+    connection.request(method, path, json.dumps({**BODY, **body}) if method == "POST" else None, headers)
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    is_json = data.startswith(b"{")
+    return answer.status, json.loads(data) if is_json else data.decode(), answer
+
+
+def test_request_is_charged_and_passed_on_with_the_true_key(meter: Meter, server: ModelServer, purse: Purse) -> None:
+    status, answer, _ = ask(meter)
+    assert (status, answer["content"][0]["text"]) == (200, "hi")
+    assert server.asked[0].headers["x-api-key"] == "sk-true"
+    assert meter.token not in json.dumps(server.asked[0].headers)
+    [took] = purse.took.values()
+    assert (took.input_tokens > 0, took.output_tokens) == (True, 8)
+
+
+def test_stream_is_passed_on_as_it_comes_and_counted(meter: Meter, purse: Purse) -> None:
+    status, answer, _ = ask(meter, stream=True)
+    assert status == 200
+    assert "event: message_stop" in answer
+    assert next(iter(purse.took.values())).output_tokens == 8
+
+
+def test_nothing_passes_at_the_cap(meter: Meter, server: ModelServer, purse: Purse) -> None:
+    statuses = [ask(meter)[0] for _ in range(5)]
+    assert statuses == [200, 200, 200, 403, 403]
+    assert len(server.asked) == len(purse.charged) == 3
+    assert isinstance(meter.seen.over, BudgetError)
+
+
+def test_many_at_once_do_not_pass_the_cap(meter: Meter, server: ModelServer) -> None:
+    threads = [threading.Thread(target=ask, args=(meter,)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(server.asked) == 3
+
+
+def test_stranger_on_this_machine_cannot_spend(meter: Meter, server: ModelServer, purse: Purse) -> None:
+    for token in ("", "sk-true", "nightcrew-", "ü"):
+        assert ask(meter, token=token)[0] == 401
+    assert (server.asked, purse.charged) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/messages/batches", "/v1/files", "/v1/organizations/x/api_keys", "/", "/v1/messages/../files",
+        "http://127.0.0.1:1/v1/messages/x", "/v1/complete",
+    ],
+)  # fmt: skip
+def test_only_requests_to_a_model_are_passed_on(path: str, meter: Meter, server: ModelServer, purse: Purse) -> None:
+    assert ask(meter, path)[0] == 404
+    assert (server.asked, server.others, purse.charged) == ([], [], [])
+
+
+def test_counting_tokens_is_free(meter: Meter, purse: Purse) -> None:
+    assert ask(meter, "/v1/messages/count_tokens")[0] == 200
+    assert purse.charged == []
+
+
+def test_failure_of_the_service_is_passed_on_and_classified(meter: Meter, server: ModelServer) -> None:
+    server.script = lambda asked: OVERLOADED
+    assert ask(meter)[0] == 529
+    server.script = lambda asked: rate_limited(120)
+    status, _, answer = ask(meter)
+    assert (status, answer.getheader("retry-after")) == (429, "120")
+    assert meter.seen.failure is not None
+    assert (meter.seen.failure.kind, meter.seen.failure.retry_after) == ("transient.rate_limit", 120.0)
+    assert meter.seen.failed_in_a_row == 2
+
+
+def test_reset_of_a_subscription_is_a_time_to_wait_for(meter: Meter, server: ModelServer) -> None:
+    import time
+
+    reset = (("anthropic-ratelimit-unified-reset", str(int(time.time()) + 600)),)
+    server.script = lambda asked: Reply(status=429, headers=reset, message="limit", kind="rate_limit_error")
+    ask(meter)
+    assert meter.seen.failure is not None
+    assert meter.seen.failure.retry_after == pytest.approx(600, abs=5)
+
+
+def test_service_that_breaks_off_or_is_silent_is_no_success(meter: Meter, server: ModelServer, purse: Purse) -> None:
+    server.script = lambda asked: Reply(fault="silent")
+    assert ask(meter)[0] == 502
+    server.script = lambda asked: Reply(fault="cut", blocks=say("x" * 1000).blocks)
+    with pytest.raises(http.client.IncompleteRead):
+        ask(meter)
+    assert len(purse.charged) == 2
+    assert meter.seen.failed_in_a_row == 2
+
+
+def test_service_that_is_not_there(purse: Purse, tmp_path: Path) -> None:
+    with Meter(purse, upstream="http://127.0.0.1:9", key="k", place=tmp_path, timeout_seconds=2) as meter:
+        assert ask(meter)[0] == 502
+        assert meter.seen.failure is not None
+        assert meter.seen.failure.kind == "transient.network"
+
+
+def test_token_of_a_subscription_is_sent_as_one(server: ModelServer, purse: Purse, tmp_path: Path) -> None:
+    with Meter(purse, upstream=server.url, key="sk-ant-oat01-x", place=tmp_path, timeout_seconds=2) as meter:
+        ask(meter)
+    headers = server.asked[0].headers
+    assert headers["authorization"] == "Bearer sk-ant-oat01-x"
+    assert "oauth" in headers["anthropic-beta"]
+    assert "x-api-key" not in headers
+
+
+def test_body_without_a_length_is_refused(meter: Meter, purse: Purse) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", meter.port, timeout=10)
+    connection.request("POST", "/v1/messages", iter([b"{}"]), {"x-api-key": meter.token}, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    assert purse.charged == []

@@ -128,8 +128,7 @@ def test_service_that_breaks_off_or_is_silent_is_no_success(meter: Meter, server
     server.script = lambda asked: Reply(fault="silent")
     assert ask(meter)[0] == 502
     server.script = lambda asked: Reply(fault="cut", blocks=say("x" * 1000).blocks)
-    with pytest.raises(http.client.IncompleteRead):
-        ask(meter)
+    assert ask(meter)[0] == 502
     assert len(purse.charged) == 2
     assert meter.seen.failed_in_a_row == 2
 

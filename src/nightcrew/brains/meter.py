@@ -41,7 +41,6 @@ _HOP_BY_HOP = frozenset(
 _USAGE = re.compile(rb'"(input_tokens|output_tokens|prompt_tokens|completion_tokens)"\s*:\s*(\d+)')
 _MANY_REQUESTS = 429
 _ERRORS = 400
-_KEPT_OF_ERRORS = 100_000
 
 
 @dataclass
@@ -245,35 +244,43 @@ class _Handler(BaseHTTPRequestHandler):
     _begun = False
 
     def _give_back(self, response: http.client.HTTPResponse, name: str) -> None:
-        """Pass the answer on as it comes. One that breaks off is seen by the agent as broken off too."""
+        """Pass the answer on: whole if its length is known, as it comes if not.
+
+        What it took is noted before the agent has the end of it. One that breaks off is seen by the agent as broken off.
+        """
         meter = self.server.meter
-        length = response.length
+        whole = response.read() if response.length is not None else None
         self._begun = True
         self.send_response(response.status)
         for header, value in response.getheaders():
             if header.lower() not in _HOP_BY_HOP:
                 self.send_header(header, value)
-        self.send_header(*(("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))))
-        self.end_headers()
-        took = {"in": 0, "out": 0}
-        tail, kept = b"", bytearray()
-        while data := response.read1(1 << 16):
-            self.wfile.write(data if length is not None else b"%x\r\n%b\r\n" % (len(data), data))
-            self.wfile.flush()
-            meter.turns.alive()
-            _count(tail + data, took)
-            tail = data[-64:]
-            if response.status >= _ERRORS and len(kept) < _KEPT_OF_ERRORS:
-                kept += data
-        if name:
-            meter.turns.spent(name, Spent(took["in"], took["out"]))
-        if response.length:
-            raise http.client.IncompleteRead(b"", response.length)
-        if length is None:
+        if whole is not None:
+            self.send_header("Content-Length", str(len(whole)))
+            self.end_headers()
+            self._note(response, name, _counted(whole), whole)
+            self.wfile.write(whole)
+        else:
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self._note(response, name, self._streamed(response), b"")
             self.wfile.write(b"0\r\n\r\n")
         self._begun = False
+
+    def _streamed(self, response: http.client.HTTPResponse) -> Spent:
+        took, tail = Spent(), b""
+        while data := response.read1(1 << 16):
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self.wfile.flush()
+            self.server.meter.turns.alive()
+            took = _counted(tail + data, took)
+            tail = data[-64:]
+        return took
+
+    def _note(self, response: http.client.HTTPResponse, name: str, took: Spent, body: bytes) -> None:
         if name:
-            meter.answered(response.status, dict(response.getheaders()), bytes(kept))
+            self.server.meter.turns.spent(name, took)
+            self.server.meter.answered(response.status, dict(response.getheaders()), body)
 
     def _refuse(self, status: int, kind: str, message: str) -> None:
         data = json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
@@ -287,11 +294,13 @@ class _Handler(BaseHTTPRequestHandler):
         """What is asked is in the journal and the ledger, not in a log."""
 
 
-def _count(data: bytes, took: dict[str, int]) -> None:
+def _counted(data: bytes, before: Spent = Spent()) -> Spent:  # noqa: B008 - a tuple of its own
     """Usage as it goes by, in any of the protocols: the largest figure is the last."""
+    took = {"in": before.input_tokens, "out": before.output_tokens}
     for kind, number in _USAGE.findall(data):
         side = "in" if kind in (b"input_tokens", b"prompt_tokens") else "out"
         took[side] = max(took[side], int(number))
+    return Spent(took["in"], took["out"])
 
 
 def _headers(given: Any, meter: Meter) -> dict[str, str]:

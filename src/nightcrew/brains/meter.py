@@ -246,9 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _give_back(self, response: http.client.HTTPResponse, name: str) -> None:
         """Pass the answer on: whole if its length is known, as it comes if not.
 
-        What it took is noted before the agent has the end of it. One that breaks off is seen by the agent as broken off.
+        What it took is noted before the agent has the end of it. One that breaks off does so for the agent too.
         """
-        meter = self.server.meter
         whole = response.read() if response.length is not None else None
         self._begun = True
         self.send_response(response.status)

@@ -1,5 +1,6 @@
 """What an agent has at its desk: one ticket, a sandboxed way to run commands, a budget that is charged first."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from nightcrew.sandbox import Completed, Live, Policy, live, run, scrubbed_envir
 from nightcrew.store import findings, sessions, shifts, turns
 from nightcrew.store.findings import FindingState
 from nightcrew.store.store import Tx
+
+_GIB = 1 << 30
+_PLENTY = float("inf")
 
 
 @dataclass
@@ -80,6 +84,9 @@ class Desk:
         if idle > timedelta(minutes=self.project.settings.limits.stall_minutes):
             self.stalled = True
             return f"stalled: nothing happened for {int(idle.total_seconds() // 60)} minutes"
+        free = shutil.disk_usage(self.project.work_dir).free / _GIB if self.project.work_dir.is_dir() else _PLENTY
+        if free < self.project.settings.limits.min_free_gib:
+            return f"stopped: only {free:.1f} GiB are free on the disk of its workspace"
         if self.shift is None:
             return None
         with self.project.store.read() as tx:

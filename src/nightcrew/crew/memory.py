@@ -1,15 +1,17 @@
 """Session records: written when a session ends, found again by text, given to the next session as context."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from nightcrew.brains import Context, Piece
 from nightcrew.crew.project import Project
 from nightcrew.model.record import Recalled, SessionRecord
 from nightcrew.model.ticket import Ticket
-from nightcrew.store import handoffs, records
+from nightcrew.store import handoffs, journal, records
 from nightcrew.store.sessions import Session
 from nightcrew.store.store import Tx
 
+DECISIONS = "decisions"
+"""Where the journal of a session has what was decided about a ticket."""
 HANDOFFS = 10
 RECORDS = 3
 """How many handoffs to its desk, and how many records, an agent is given at most."""
@@ -65,12 +67,18 @@ def leave_record(tx: Tx, session: Session) -> None:
             tickets=tuple(outcomes),
             title=f"{session.agent}: {', '.join(outcomes) or 'nothing to do'}",
             summary="\n".join(lines) or "No ticket was worked.",
-            decisions=tuple(f"{handoff.ticket}: {_first(handoff.done)}" for handoff in written if handoff.brain),
+            decisions=tuple(_decisions(tx, session)),
             files=tuple(files[:200]),
             questions=tuple(handoff.questions for handoff in written if handoff.questions),
             created=tx.now(),
         ),
     )
+
+
+def _decisions(tx: Tx, session: Session) -> Iterator[str]:
+    for row in session.tickets:
+        for decision in journal.get(tx, session.id, row.ticket, DECISIONS) or ():
+            yield f"{row.ticket}: {decision}"
 
 
 def _first(text: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from nightcrew.approvals import sign_verdict
 from nightcrew.crew import admission
+from nightcrew.crew.memory import DECISIONS
 from nightcrew.crew.outcome import Outcome
 from nightcrew.crew.project import Project
 from nightcrew.model.budget import Spent
@@ -15,7 +16,7 @@ from nightcrew.model.routing import Route, route
 from nightcrew.model.severity import Severity
 from nightcrew.model.statement import subject_digest
 from nightcrew.model.ticket import Event, Ticket
-from nightcrew.store import findings, handoffs, ids, ledger, reviews, sessions, tickets, turns
+from nightcrew.store import findings, handoffs, ids, journal, ledger, reviews, sessions, tickets, turns
 from nightcrew.store.sessions import Session
 from nightcrew.store.store import Tx
 
@@ -41,6 +42,8 @@ def settle(project: Project, tx: Tx, session_id: str, ticket_id: str, outcome: O
     handoffs.put(tx, handoff)
     for finding in handoff.findings:
         findings.record(tx, finding, ticket=ticket.id)
+    if outcome.decisions:
+        journal.put(tx, session_id, ticket_id, DECISIONS, outcome.decisions)
     ticket = _apply(tx, ticket, handoff, way)
     if handoff.kind is HandoffKind.VERDICT:
         _sign(project, tx, ticket, handoff, session.agent)

@@ -88,6 +88,9 @@ class Limits(Document):
         default=20, gt=0, description="a session in which nothing happens for this long is ended"
     )
     shift_minutes: float = Field(default=480, gt=0, description="a shift ends after this long")
+    min_free_gib: float = Field(
+        default=1, ge=0, description="a session is ended when less than this is free on its disk, in GiB"
+    )
     max_tickets: int = Field(default=20, ge=1, description="tickets in one manifest")
     attempts_per_shift: int = Field(default=2, ge=1, description="how often one shift takes up the same ticket")
 

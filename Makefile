@@ -28,16 +28,16 @@ bench: $(STAMP)  ## the benchmarks, in full; prints tables and writes bench/resu
 	$(BIN)/python bench/ledger.py
 	$(BIN)/python bench/guard.py
 	$(BIN)/python bench/pipeline.py
-	$(BIN)/python bench/turns.py
+	$(BIN)/python -m bench.turns
 
 peers: $(STAMP)  ## the orchestrators and libraries that benchmarks and tests/peers compare with, and those tests
 	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[dev,peers]'; \
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peers]'; fi
 	$(BIN)/pytest tests/peers -q
 
-storms: $(STAMP)  ## the fault tests in full length (CI runs the same code with fewer rounds)
+storms: $(STAMP) agents  ## the fault tests in full length (CI runs the same code with fewer rounds)
 	NIGHTCREW_STORM_ROUNDS=30 NIGHTCREW_STORM_RECORDS=1000000 NIGHTCREW_STORM_KILLS=20 \
-	  NIGHTCREW_STORM_SHARED=200000 $(BIN)/pytest tests/faults -q -s
+	  NIGHTCREW_STORM_SHARED=200000 NIGHTCREW_STORM_SESSIONS=200 $(BIN)/pytest tests/faults -q -s
 
 # uv if it is there, else the venv module and pip.
 $(STAMP): pyproject.toml

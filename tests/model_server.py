@@ -188,6 +188,7 @@ _PATHS: dict[str, Protocol] = {"/messages": "messages", "/chat/completions": "ch
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: ModelServer
 
     def do_GET(self) -> None:

@@ -125,8 +125,8 @@ def test_price_is_known_for_known_models(desk: Desk) -> None:
         (Call("read", {"path": "gone"}), "there is no file gone"),
         (Call("edit", {"path": "twice", "old": "x", "new": "y"}), "stands 2 times in twice"),
         (Call("read", {}), "Field required"),
-        (Call("read", raw='{"path": '), "EOF while parsing"),
-        (Call("delete_everything", {}), "Unknown tool name"),
+        (Call("read", raw='{"path": '), "Invalid JSON"),
+        (Call("delete_everything", {}), "there is no tool delete_everything"),
     ],
 )
 def test_call_that_cannot_be_made_is_told_to_the_model(call: Call, said: str, desk: Desk) -> None:

@@ -1,12 +1,15 @@
 """Which brains there are: by the settings' names, by the names of coding agents, by PROVIDER:MODEL."""
 
 import importlib
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+from nightcrew.brains.keys import key_of, names_of
 from nightcrew.brains.mechanical import MechanicalBrain
-from nightcrew.brains.protocol import Brain
+from nightcrew.brains.program import argv_of
+from nightcrew.brains.protocol import Brain, BrainUnavailable
 from nightcrew.model.errors import ConfigurationError
 from nightcrew.model.settings import Brain as BrainSettings
 from nightcrew.model.settings import Settings
@@ -36,6 +39,38 @@ def brains(names: Sequence[str], settings: Settings) -> Iterator[Brain]:
     for name in names:
         found = settings_of(name, settings)
         yield MechanicalBrain() if found is None else _made(name, found)
+
+
+def look(name: str, settings: Settings) -> tuple[bool, str, str]:
+    """Whether a brain can be tried, what it is, and what to do if not. Asks no service and starts no program.
+
+    Raises ConfigurationError for a brain that does not exist.
+    """
+    found = settings_of(name, settings)
+    if found is None:
+        return True, "needs nothing", ""
+    what = f"{found.kind} {found.model}".strip()
+    try:
+        key_of(name, found)
+        if found.kind != "model":
+            usual = {"claude-code": ("claude",), "codex": ("codex",)}.get(found.kind, ("",))
+            argv, _ = argv_of(name, found, usual)
+            what = f"{what} at {argv[0]}"
+    except BrainUnavailable as error:
+        return False, f"{what}: {error.failure.message}", _HINTS[found.kind]
+    variable = next((variable for variable in names_of(found) if os.environ.get(variable)), "nothing")
+    return True, f"{what}, with the key in {variable}", ""
+
+
+_HINTS = {
+    "model": "Set the variable where the shift is started; nightcrew keeps no keys.",
+    "claude-code": (
+        "Unattended, Claude Code wants an API key, or a token made with: claude setup-token (in"
+        " CLAUDE_CODE_OAUTH_TOKEN). The login of your own terminal is not used."
+    ),
+    "codex": "Install it, and set OPENAI_API_KEY; the login of your own terminal is not used.",
+    "acp": "Name the agent's command in the brain's table, and the variable with its key in key_env.",
+}
 
 
 def warm(names: Sequence[str], settings: Settings) -> None:

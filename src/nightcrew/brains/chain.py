@@ -100,6 +100,10 @@ class _Prefixed:
         """See Journal."""
         self._journal.put(self._prefix + key, value)
 
+    def put_soon(self, key: str, value: Any) -> None:
+        """See Journal."""
+        self._journal.put_soon(self._prefix + key, value)
+
     def forget(self, prefix: str) -> None:
         """See Journal."""
         self._journal.forget(self._prefix + prefix)

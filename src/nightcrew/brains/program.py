@@ -17,6 +17,9 @@ def argv_of(name: str, brain: Brain, usual: tuple[str, ...]) -> tuple[list[str],
     Raises BrainUnavailable if the program is not there.
     """
     words = brain.command or usual
+    if not words or not words[0]:
+        message = f"brain {name} names no command"
+        raise BrainUnavailable(Failure(FailureClass.NOT_FOUND, "NoProgram", message, None))
     found = shutil.which(words[0])
     if found is None:
         message = f"brain {name}: there is no program {words[0]} on PATH"

@@ -45,6 +45,16 @@ def wrap_up(hard: int) -> str:
     return _filled("wrap_up", hard=hard)
 
 
+def go_on() -> str:
+    """What a model is told that says something and calls nothing."""
+    return _filled("go_on")
+
+
+def cut_off() -> str:
+    """What a model is told whose answer was longer than it may be."""
+    return _filled("cut_off")
+
+
 def resumed() -> str:
     """What is said after a crash."""
     return _filled("resumed")

@@ -101,7 +101,10 @@ class Journal(Protocol):
         """The JSON value kept under ``key``, or None."""
 
     def put(self, key: str, value: Any) -> None:
-        """Keep a JSON value."""
+        """Keep a JSON value; it is safe when this returns."""
+
+    def put_soon(self, key: str, value: Any) -> None:
+        """Keep a JSON value together with the next thing that is kept or charged: for what can be made again."""
 
     def forget(self, prefix: str) -> None:
         """Drop what is kept under keys that begin so."""
@@ -194,6 +197,8 @@ class Notes:
     def put(self, key: str, value: Any) -> None:
         """See Journal."""
         self._kept[key] = value
+
+    put_soon = put
 
     def forget(self, prefix: str) -> None:
         """See Journal."""

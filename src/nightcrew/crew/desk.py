@@ -1,8 +1,9 @@
 """What an agent has at its desk: one ticket, a sandboxed way to run commands, a budget that is charged first."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -42,6 +43,9 @@ class Desk:
     later: int = 0
     last_event: datetime = field(init=False)
     stalled: bool = False
+    _used: int | None = field(default=None, init=False)
+    _waiting: list[Callable[[Tx], object]] = field(default_factory=list, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
         self.last_event = self.project.clock()
@@ -51,11 +55,38 @@ class Desk:
 
         Raises BudgetError at one of the session's caps, MustStop if the shift was told to stop or its time is over.
         """
-        self.check_stop()
-        with self.project.store.begin() as tx:
+        with self.begin() as tx:
+            if reason := self._why_stop(tx):
+                raise MustStop(reason)
             self._check_caps(tx)
-            turns.charge(tx, self.session, f"{self.ticket.id}/{key}", self.ticket.id, self.budget.hard)
+            self._used = turns.charge(tx, self.session, f"{self.ticket.id}/{key}", self.ticket.id, self.budget.hard)
         self.last_event = self.project.clock()
+
+    @contextmanager
+    def begin(self) -> Iterator[Tx]:
+        """A transaction, in which what was to be written ``soon`` is written too."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        try:
+            with self.project.store.begin() as tx:
+                for write in waiting:
+                    write(tx)
+                yield tx
+        except BaseException:
+            with self._lock:
+                self._waiting = waiting + self._waiting
+            raise
+
+    def soon(self, write: Callable[[Tx], object]) -> None:
+        """Have something written with the next transaction, at the latest by ``flush``; it may be run twice."""
+        with self._lock:
+            self._waiting.append(write)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._waiting:
+            with self.begin():
+                pass
 
     def _check_caps(self, tx: Tx) -> None:
         """The optional caps; turns are looked at when they are charged."""
@@ -80,6 +111,10 @@ class Desk:
 
     def stop_reason(self) -> str | None:
         """Why the session must stop now, or None."""
+        with self.project.store.read() as tx:
+            return self._why_stop(tx)
+
+    def _why_stop(self, tx: Tx) -> str | None:
         idle = self.project.clock() - self.last_event
         if idle > timedelta(minutes=self.project.settings.limits.stall_minutes):
             self.stalled = True
@@ -89,8 +124,7 @@ class Desk:
             return f"stopped: only {free:.1f} GiB are free on the disk of its workspace"
         if self.shift is None:
             return None
-        with self.project.store.read() as tx:
-            shift = shifts.get(tx, self.shift)
+        shift = shifts.get(tx, self.shift)
         if shift.stop_requested:
             return "stopped: somebody asked the shift to stop"
         if shift.deadline is not None and self.project.clock() >= shift.deadline:
@@ -169,10 +203,13 @@ class Desk:
             }
         return [finding for finding in found if finding.fingerprint not in rejected]
 
+    @property
     def used(self) -> int:
         """Turns that the session has been charged."""
-        with self.project.store.read() as tx:
-            return turns.used(tx, self.session)
+        if self._used is None:
+            with self.project.store.read() as tx:
+                self._used = turns.used(tx, self.session)
+        return self._used
 
     def note_position(self) -> None:
         """Show in the session which ticket is being worked."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from nightcrew.checks.project import detect
+from nightcrew.crew.planning import agents_of, brain_names
 from nightcrew.crew.project import STATE, Project, load_project
 from nightcrew.crew.workspace import workable
 from nightcrew.model.errors import NightcrewError
@@ -55,7 +56,26 @@ def _repository(project: Project) -> Iterator[Diagnosis]:
     yield from _checked("state", lambda: project.database_url.split("@")[-1])
     yield from _checked("ledger", lambda: _ledger(project))
     yield from _checked("reviewers", lambda: _reviewers(project))
+    yield from _brains(project)
     yield from _workspaces(project)
+
+
+def _brains(project: Project) -> Iterator[Diagnosis]:
+    """Each brain that an agent may be given: whether its program and key are there. Nothing is asked of a service."""
+    from nightcrew.brains import MECHANICAL
+    from nightcrew.brains.catalog import look
+
+    asked = [name for agent in agents_of(project) for name in brain_names(project, agent)]
+    for name in dict.fromkeys(asked):
+        if name == MECHANICAL:
+            continue
+        users = ", ".join(agent for agent in agents_of(project) if name in brain_names(project, agent))
+        try:
+            ready, detail, hint = look(name, project.settings)
+        except NightcrewError as error:
+            yield Diagnosis(f"brain {name}", "error", str(error), error.hint)
+            continue
+        yield Diagnosis(f"brain {name}", "ok" if ready else "warning", f"for {users}: {detail}", hint)
 
 
 def _checked(name: str, look: Callable[[], str]) -> Iterator[Diagnosis]:

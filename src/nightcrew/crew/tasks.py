@@ -72,14 +72,13 @@ class DeskTurns:
         """Note what a turn took."""
         desk = self._desk
         usage = turns.Usage(spent.input_tokens, spent.output_tokens, round((spent.dollars or 0.0) * 1e6))
-        with desk.project.store.begin() as tx:
-            turns.note_usage(tx, desk.session, f"{desk.ticket.id}/{key}", usage)
+        desk.soon(lambda tx: turns.note_usage(tx, desk.session, f"{desk.ticket.id}/{key}", usage))
         self.alive()
 
     def left(self) -> Left:
         """Until wrapping up: what the session's soft cap leaves beside the tickets that come later."""
         desk = self._desk
-        used = desk.used()
+        used = desk.used
         return Left(max(0, desk.budget.soft - desk.later - used), max(0, desk.budget.hard - used))
 
     def stop_reason(self) -> str | None:
@@ -113,22 +112,31 @@ class DeskJournal:
     """What a brain keeps of this ticket in this session: see ``brains.Journal``."""
 
     def __init__(self, desk: Desk) -> None:
-        self._store = desk.project.store
+        self._desk = desk
         self._of = (desk.session, desk.ticket.id)
+        with desk.project.store.read() as tx:
+            self._known = journal.all_of(tx, *self._of)
 
     def get(self, key: str) -> Any | None:
         """The value kept under ``key``."""
-        with self._store.read() as tx:
-            return journal.get(tx, *self._of, key)
+        return self._known.get(key)
 
     def put(self, key: str, value: Any) -> None:
         """Keep a value."""
-        with self._store.begin() as tx:
+        self._known[key] = value
+        with self._desk.begin() as tx:
             journal.put(tx, *self._of, key, value)
+
+    def put_soon(self, key: str, value: Any) -> None:
+        """Keep a value with the next transaction."""
+        self._known[key] = value
+        self._desk.soon(lambda tx: journal.put(tx, *self._of, key, value))
 
     def forget(self, prefix: str) -> None:
         """Drop values."""
-        with self._store.begin() as tx:
+        for key in [key for key in self._known if key.startswith(prefix)]:
+            del self._known[key]
+        with self._desk.begin() as tx:
             journal.forget(tx, *self._of, prefix)
 
 

@@ -5,11 +5,16 @@ It is the brain's own memory of one ticket in one session, and proves nothing: n
 
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, text
 
 from nightcrew.store import rows
 from nightcrew.store.schema import journal
 from nightcrew.store.store import Tx
+
+_PUT = text(
+    "INSERT INTO journal (session, ticket, key, value, at) VALUES (:session, :ticket, :key, :value, :at)"
+    " ON CONFLICT (session, ticket, key) DO UPDATE SET value = excluded.value"
+)
 
 
 def get(tx: Tx, session: str, ticket: str, key: str) -> Any | None:
@@ -19,13 +24,17 @@ def get(tx: Tx, session: str, ticket: str, key: str) -> Any | None:
     return None if found is None else rows.from_json(found, where=f"the journal of {session} on {ticket}")
 
 
+def all_of(tx: Tx, session: str, ticket: str) -> dict[str, Any]:
+    """Everything that is kept of a ticket in a session."""
+    query = select(journal.c.key, journal.c.value).where(_of(session, ticket))
+    where = f"the journal of {session} on {ticket}"
+    return {row.key: rows.from_json(row.value, where=where) for row in tx.connection.execute(query)}
+
+
 def put(tx: Tx, session: str, ticket: str, key: str, value: Any) -> None:
     """Keep a JSON value under ``key``, in place of what was there."""
-    text = rows.to_json(value)
-    mine = _of(session, ticket) & (journal.c.key == key)
-    if tx.connection.execute(update(journal).where(mine).values(value=text)).rowcount == 0:
-        values = {"session": session, "ticket": ticket, "key": key, "value": text, "at": tx.stamp()}
-        tx.connection.execute(insert(journal).values(values))
+    values = {"session": session, "ticket": ticket, "key": key, "value": rows.to_json(value), "at": tx.stamp()}
+    tx.connection.execute(_PUT, values)
 
 
 def forget(tx: Tx, session: str, ticket: str, prefix: str) -> int:

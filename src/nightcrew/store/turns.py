@@ -3,7 +3,7 @@
 from statistics import median
 from typing import NamedTuple
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, case, func, insert, select, update
 
 from nightcrew.model.errors import BudgetError, UsageError
 from nightcrew.model.ticket import Kind
@@ -18,8 +18,8 @@ def charge(tx: Tx, session: str, key: str, ticket: str | None, hard: int, *, act
     ``key`` names the request: charged before, it is not charged again. The caller sends the request only once this is
     committed. Raises BudgetError if the session has used ``hard`` turns.
     """
-    spent = used(tx, session)
-    if _charged(tx, session, key):
+    spent, charged = _used_and_charged(tx, session, key)
+    if charged:
         return spent
     if spent >= hard:
         raise BudgetError(f"session {session} has used all {hard} turns of its budget")
@@ -87,6 +87,13 @@ def medians(tx: Tx, *, sessions_back: int = 200) -> dict[tuple[str, Kind], int]:
     return {group: round(median(taken)) for group, taken in counts.items()}
 
 
-def _charged(tx: Tx, session: str, key: str) -> bool:
-    query = select(turns.c.number).where(turns.c.session == session, turns.c.key == key)
-    return tx.connection.execute(query).scalar() is not None
+_USED_AND_CHARGED = select(
+    func.coalesce(func.max(turns.c.number), 0),
+    func.coalesce(func.max(case((turns.c.key == bindparam("wanted"), 1), else_=0)), 0),
+).where(turns.c.session == bindparam("of"))
+
+
+def _used_and_charged(tx: Tx, session: str, key: str) -> tuple[int, bool]:
+    """The turns used, and whether this one is among them."""
+    number, charged = tx.connection.execute(_USED_AND_CHARGED, {"of": session, "wanted": key}).one()
+    return int(number), bool(charged)

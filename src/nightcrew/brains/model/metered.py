@@ -44,6 +44,7 @@ class Metered(WrapperModel):
         self._room = context_tokens * _CHARACTERS_PER_TOKEN
         self._retry = retry
         self._number = 0
+        self._sizes: list[int] = []
         self._trimmed = 0
         self._records_dropped = False
 
@@ -95,9 +96,9 @@ class Metered(WrapperModel):
     def _after(self, failure: Failure, tries: int, elapsed: float, messages: Sequence[ModelMessage]) -> int:
         """Make ready for another try and give how many were made; raises BrainUnavailable if there is to be none."""
         if failure.kind is FailureClass.CONTEXT_LENGTH:
-            before = self._size(self._fitted(messages))
+            before = sum(map(_size, self._fitted(messages)))
             self._room = min(self._room, before) * 0.7
-            if self._size(self._fitted(messages)) < before:
+            if sum(map(_size, self._fitted(messages))) < before:
                 return 0
             raise BrainUnavailable(failure)
         wait = self._retry.next_delay(tries, failure, elapsed)
@@ -120,7 +121,10 @@ class Metered(WrapperModel):
     def _fitted(self, messages: Sequence[ModelMessage]) -> list[ModelMessage]:
         """``messages`` as they fit: the oldest tool results go first, then the recalled records."""
         fitted = list(messages)
-        size = self._size(fitted)
+        self._sizes += [_size(message) for message in fitted[len(self._sizes) :]]
+        size = sum(self._sizes)
+        if size <= self._room:
+            return fitted
         trimmed = 0
         for index, message in enumerate(fitted[:-_KEPT_WHOLE]):
             if size <= self._room:
@@ -150,9 +154,9 @@ class Metered(WrapperModel):
         said = UserPromptPart(prompt.wrap_up(max(left.hard, 1)))
         return [*messages[:-1], dataclasses.replace(last, parts=[*last.parts, said])]
 
-    @staticmethod
-    def _size(messages: Sequence[ModelMessage]) -> int:
-        return sum(_length(part) for message in messages for part in message.parts)
+
+def _size(message: ModelMessage) -> int:
+    return sum(_length(part) for part in message.parts)
 
 
 def _length(part: Any) -> int:

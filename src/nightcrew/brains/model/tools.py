@@ -49,7 +49,7 @@ class Tools:
         except UsageError as error:
             said = f"Refused: {error}"
         text = capped(repeated + said)
-        journal.put(f"tool {key}", text)
+        (journal.put if tool.__name__ in _CHANGING else journal.put_soon)(f"tool {key}", text)
         self._task.turns.alive()
         return text
 

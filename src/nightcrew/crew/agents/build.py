@@ -42,6 +42,7 @@ def _with_brain(desk: Desk, brain: Brain, findings: Sequence[Finding], context: 
     except (BudgetError, MustStop) as error:
         stopped = str(error)
         answer = Answer(False, f"The session had to stop before the ticket was done: {stopped}", "Go on from here.")
+    desk.flush()
     state = "" if answer.finished else " (unfinished)"
     message = f"{desk.ticket.title}{state}\n\nTicket: {desk.ticket.id}\nSession: {desk.session}"
     change = deliver(desk, workspace, message, onto=integration_head(desk)) or _kept(desk, workspace)

@@ -49,6 +49,7 @@ def review(desk: Desk, brain: Chain, context: Context, tools: Sequence[Check], f
     except (BudgetError, MustStop, BrainUnavailable, SandboxError) as error:
         put_away(desk, workspace, throwaway=True)
         return Review(Check(name=name, status="not_checked", detail=str(error)[:1000]))
+    desk.flush()
     if not answer.finished:
         put_away(desk, workspace, throwaway=True)
         why = answer.next if answer.brain else answer.done

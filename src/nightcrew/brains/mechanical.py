@@ -20,9 +20,10 @@ class MechanicalBrain:
         fixable = sorted({finding.rule for finding in task.findings if _is_fixable(finding.category, finding.fixable)})
         if fixable:
             return self._autofix(task, fixable)
+        others = "no other brain could work it" if task.context.extra else "no model is configured"
         return Answer(
             finished=False,
-            done="Nothing: the ticket has no command, and no fixer covers it.",
+            done=f"Nothing: {others}, the ticket has no command, and no fixer covers it.",
             next="Configure a brain for the build agent in nightcrew.toml, give the ticket a --command, or put "
             f"finished work on the branch nightcrew/{task.ticket.id}.",
         )

@@ -1,6 +1,7 @@
 """Nights with a thinking crew: models through their real clients, real coding agents, against a scripted model."""
 
 import json
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -261,6 +262,46 @@ def test_findings_of_a_reading_model_are_added_to_those_of_the_tools(project: Cl
     [waiting] = report["inbox"]
     assert (waiting["severity"], waiting["ticket"]) == ("high", "T-0001")
     assert "Anyone may triple" in waiting["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+def test_coding_agent_is_held_by_bubblewrap_if_asked_for(project: Cli) -> None:
+    with model_server(script=by_shell) as server:
+        configure(
+            project,
+            f'[sandbox]\nmode = "bubblewrap"\n[agents.build]\nbrains = ["it"]\n{brain("claude-code", server.url)}',
+        )
+        file_ticket(project)
+        report = project("shift", "--json").json()
+    assert [merged["ticket"] for merged in report["merged"]] == ["T-0001"], report
+
+
+def test_brain_with_a_model_refuses_where_there_is_no_sandbox(project: Cli) -> None:
+    """A machine without one, by hiding it: the shift is refused before anything is begun."""
+    configure(project, '[agents.build]\nbrains = ["anthropic:claude-sonnet-5-5"]')
+    file_ticket(project)
+    hidden = project.home / "hide" / "sitecustomize.py"
+    hidden.parent.mkdir()
+    hidden.write_text("import nightcrew.sandbox.choose as c\nc.choose = lambda: None\nc.available = lambda: None\n")
+    project.more["PYTHONPATH"] = str(hidden.parent)
+    refused = project("shift", "--json")
+    assert (refused.status, refused.error()["code"]) == (4, "NC-SANDBOX")
+    assert "T-0001" in project("ticket", "list").out
+
+
+def test_doctor_says_what_each_brain_lacks(project: Cli) -> None:
+    configure(project, '[agents.build]\nbrains = ["claude-code", "anthropic:claude-sonnet-5-5", "mechanical"]')
+    del project.more["ANTHROPIC_API_KEY"]
+    found = {one["name"]: one for one in project("doctor", "--json").json()["checks"]}
+    assert found["brain claude-code"]["status"] == "warning"
+    assert "claude setup-token" in found["brain claude-code"]["hint"]
+    assert "ANTHROPIC_API_KEY" in found["brain anthropic:claude-sonnet-5-5"]["detail"]
+    project.more["ANTHROPIC_API_KEY"] = "sk-true-anthropic"
+    again = project("doctor", "--json")
+    assert "sk-true" not in again.out
+    found = {one["name"]: one for one in again.json()["checks"]}
+    assert found["brain anthropic:claude-sonnet-5-5"]["status"] == "ok"
 
 
 def test_sandbox_that_is_off_is_said_in_the_report_and_the_ledger(project: Cli) -> None:

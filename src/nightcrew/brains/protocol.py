@@ -18,6 +18,7 @@ class MustStop(NightcrewError):
 
     code = "NC-STOP"
     exit_status = 1
+    hint = "What was done is kept on the ticket's branch; the next shift goes on from there."
 
 
 class BrainUnavailable(TransientError):

@@ -53,7 +53,7 @@ def git_runner(desk: Desk, workspace: Workspace) -> Runner:
     """Runs git in the workspace's sandbox; not stopped by the session's end, since it saves what there is."""
     temp = desk.place / "tmp"
     temp.mkdir(parents=True, exist_ok=True)
-    return sandboxed(workspace, temp=temp, off=desk.project.settings.sandbox.mode == "off")
+    return sandboxed(workspace, temp=temp, mode=desk.project.settings.sandbox.mode)
 
 
 def deliver(

@@ -15,7 +15,7 @@ from nightcrew.model.errors import BudgetError
 from nightcrew.model.finding import Finding
 from nightcrew.model.manifest import Line
 from nightcrew.model.ticket import Ticket
-from nightcrew.sandbox import Completed, Live, Policy, live, run, scrubbed_environment
+from nightcrew.sandbox import Completed, Live, Policy, live, named, run, scrubbed_environment
 from nightcrew.store import findings, sessions, shifts, turns
 from nightcrew.store.findings import FindingState
 from nightcrew.store.store import Tx
@@ -137,7 +137,8 @@ class Desk:
         home = self.place / "home"
         for folder in (temp, home):
             folder.mkdir(parents=True, exist_ok=True)
-        off = self.project.settings.sandbox.mode == "off"
+        mode = self.project.settings.sandbox.mode
+        off, sandbox = mode == "off", named(mode)
         borrowed = tuple(readable)
 
         def call(
@@ -161,6 +162,7 @@ class Desk:
                 environment={**scrubbed_environment(temp=temp, home=home), **(environment or {})},
                 timeout=timeout or 60 * self.project.settings.limits.command_minutes,
                 should_stop=lambda: self.stop_reason() is not None,
+                sandbox=sandbox,
             )
             self.last_event = self.project.clock()
             if ended.stopped:
@@ -174,7 +176,8 @@ class Desk:
         temp, home = self.place / "tmp", self.place / "home"
         for folder in (temp, home):
             folder.mkdir(parents=True, exist_ok=True)
-        off = self.project.settings.sandbox.mode == "off"
+        mode = self.project.settings.sandbox.mode
+        off, sandbox = mode == "off", named(mode)
         borrowed = tuple(readable)
 
         def call(
@@ -188,6 +191,7 @@ class Desk:
                 environment={**scrubbed_environment(temp=temp, home=home), **environment},
                 timeout=60 * self.project.settings.limits.shift_minutes,
                 should_stop=self.stop_reason,
+                sandbox=sandbox,
             )
 
         return call

@@ -13,7 +13,7 @@ from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs, write_atomically
 from nightcrew.crew.report import Report, latest, markdown
 from nightcrew.crew.workspace import workable
-from nightcrew.model.errors import BusyError, ConfigurationError, UsageError
+from nightcrew.model.errors import BusyError, ConfigurationError, SandboxError, UsageError
 from nightcrew.model.manifest import parse
 from nightcrew.store import ledger, locks, manifests, sessions, shifts, turns
 from nightcrew.store.store import Tx
@@ -83,14 +83,19 @@ def run_shift(
 
 def _check_brains(project: Project, brain: str | None) -> None:
     """Every brain that may be asked exists, before the night begins; what they need is loaded meanwhile."""
-    from nightcrew.brains import settings_of, warm
+    from nightcrew.brains import MECHANICAL, settings_of, warm
+    from nightcrew.sandbox import available
 
     try:
         everyone = [name for agent in planning.agents_of(project) for name in brain_names(project, agent)]
         names = [brain] if brain else everyone
         for name in names:
             settings_of(name, project.settings)
+        if any(name != MECHANICAL for name in names) and project.settings.sandbox.mode == "auto" and not available():
+            raise SandboxError("this machine has no sandbox, and a brain with a model does not work without one")
         warm(names, project.settings)
+    except SandboxError:
+        raise
     except ConfigurationError as error:
         if brain:
             raise UsageError(str(error), hint=error.hint) from None

@@ -138,7 +138,10 @@ class ScannerSetting(Document):
 class Sandbox(Document):
     """The table [sandbox]."""
 
-    mode: Literal["auto", "off"] = Field(default="auto", description="off: agents' commands run without a sandbox")
+    mode: Literal["auto", "bubblewrap", "off"] = Field(
+        default="auto",
+        description="auto: this machine's own; bubblewrap: bwrap; off: agents' commands run without a sandbox",
+    )
 
 
 class Settings(Document):

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nightcrew.sandbox.choose import available
+    from nightcrew.sandbox.choose import available, named
     from nightcrew.sandbox.environment import scrubbed_environment
     from nightcrew.sandbox.interactive import Live, live
     from nightcrew.sandbox.process import Completed, Limits, Policy
@@ -19,6 +19,7 @@ __all__ = [
     "Sandbox",
     "available",
     "live",
+    "named",
     "run",
     "scrubbed_environment",
 ]
@@ -33,6 +34,7 @@ _HOME = {
     "Sandbox": "protocol",
     "available": "choose",
     "live": "interactive",
+    "named": "choose",
     "run": "runner",
     "scrubbed_environment": "environment",
 }

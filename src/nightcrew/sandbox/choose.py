@@ -3,6 +3,7 @@
 import sys
 from functools import cache
 
+from nightcrew.model.errors import SandboxError
 from nightcrew.sandbox.protocol import Sandbox
 
 
@@ -22,6 +23,19 @@ def choose() -> Sandbox | None:
 
         return Seatbelt() if Seatbelt.installed() else None
     return None
+
+
+def named(mode: str) -> Sandbox | None:
+    """The sandbox that the user asked for; None for the machine's usual one. Raises SandboxError if it is missing."""
+    if mode != "bubblewrap":
+        return None
+    from nightcrew.sandbox.bubblewrap import Bubblewrap
+
+    if not Bubblewrap.installed():
+        raise SandboxError(
+            "bubblewrap is asked for, and not installed", hint="Install bubblewrap, or change [sandbox]."
+        )
+    return Bubblewrap()
 
 
 def available() -> str | None:

@@ -13,6 +13,7 @@ from nightcrew.model.errors import SandboxError
 from nightcrew.sandbox.attend import GRACE_SECONDS, end_now
 from nightcrew.sandbox.capture import Capture
 from nightcrew.sandbox.process import Policy
+from nightcrew.sandbox.protocol import Sandbox
 from nightcrew.sandbox.runner import prepare, run, start_launcher
 
 _WATCH_SECONDS = 0.1
@@ -89,6 +90,7 @@ def live(
     environment: Mapping[str, str],
     timeout: float,
     should_stop: Callable[[], str | None],
+    sandbox: Sandbox | None = None,
 ) -> Iterator[Live]:
     """Start ``argv`` as ``run`` would and give it; nothing that it started is alive at the end of the block.
 
@@ -97,10 +99,10 @@ def live(
     hold it.
     """
     # A first command finds out which restrictions this machine puts in place, and the choice is remembered.
-    probe = run(["true"], cwd=cwd, policy=policy, environment=environment, timeout=60)
+    probe = run(["true"], cwd=cwd, policy=policy, environment=environment, timeout=60, sandbox=sandbox)
     if not probe.ok:
         raise SandboxError(f"the sandbox cannot be put in place: {probe.tail(300)}")
-    launch = prepare(argv, cwd, policy, environment, None)
+    launch = prepare(argv, cwd, policy, environment, sandbox)
     read_end, write_end = os.pipe()
     try:
         process = start_launcher(launch, cwd, policy, environment, write_end, piped=True)

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from nightcrew.brains import BrainUnavailable, Chain, Context, MustStop, Piece
 from nightcrew.crew.delivery import deliver, fresh_workspace, put_away, ticket_branch
 from nightcrew.crew.desk import Desk
-from nightcrew.crew.tasks import DeskJournal, task_of
+from nightcrew.crew.tasks import task_of
 from nightcrew.crew.workspace import changed_paths, diff_text
 from nightcrew.model.errors import BudgetError, IntegrityError, SandboxError
 from nightcrew.model.finding import Finding
@@ -42,7 +42,6 @@ def review(desk: Desk, brain: Chain, context: Context, tools: Sequence[Check], f
         Piece("diff", diff_text(desk.project.root, ticket.base, ticket.head, limit=_DIFF_CHARACTERS)),
     )
     workspace = fresh_workspace(desk, "review", commit=ticket.head, branch=ticket_branch(ticket.id))
-    DeskJournal(desk).forget("")  # The workspace is new: nothing of an interrupted review is in it.
     task = task_of(desk, workspace, context=replace(context, extra=extra), findings=(), kind="review")
     try:
         answer = brain.work(task)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from nightcrew.crew.workspace.clone import AGENT_EMAIL, AGENT_NAME, Workspace
 from nightcrew.model.errors import RepositoryError
-from nightcrew.sandbox import Completed, Limits, Policy, run, scrubbed_environment
+from nightcrew.sandbox import Completed, Limits, Policy, named, run, scrubbed_environment
 
 _COMMIT = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\n")
 _SETTINGS = (
@@ -33,14 +33,17 @@ def sandboxed(
     temp: Path,
     timeout: float = 300.0,
     limits: Limits | None = None,
-    off: bool = False,
+    mode: str = "auto",
     should_stop: Callable[[], bool] | None = None,
 ) -> Runner:
     """The usual runner: it may write the workspace and ``temp``, read what the workspace borrows, reach no network.
 
     ``temp`` is a directory of this workspace alone; ``timeout`` in seconds for each command.
     """
-    policy = Policy(writable=(workspace.path, temp), readable=workspace.borrowed, limits=limits or Limits(), off=off)
+    policy = Policy(
+        writable=(workspace.path, temp), readable=workspace.borrowed, limits=limits or Limits(), off=mode == "off"
+    )
+    sandbox = named(mode)
 
     def runner(argv: Sequence[str], /, *, environment: Mapping[str, str] | None = None) -> Completed:
         return run(
@@ -51,6 +54,7 @@ def sandboxed(
             timeout=timeout,
             output_limit=16_000_000,
             should_stop=should_stop,
+            sandbox=sandbox,
         )
 
     return runner

@@ -8,7 +8,7 @@ from nightcrew.checks.linting import lint
 from nightcrew.checks.running import CheckError
 from nightcrew.crew.agents.checking import checkout
 from nightcrew.crew.agents.security import scan_all
-from nightcrew.crew.delivery import integration_head
+from nightcrew.crew.delivery import integration_head, tidy
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.project import Project
 from nightcrew.crew.settle import open_review
@@ -57,6 +57,7 @@ def scan(project: Project, shift_id: str) -> dict[str, Any]:
             found += lint(at.path, run=at.run, timeout=60 * project.settings.limits.scanner_minutes)
         except CheckError as error:
             unchecked["lint"] = str(error)
+    tidy(desk.place)
     return {
         "commit": commit,
         "findings": [finding.plain() for finding in without_doubles(found)],

@@ -1,5 +1,6 @@
 """Workspaces of a session: made for a ticket, brought over as commits, and put away when nothing is lost by it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from nightcrew.crew.desk import Desk
@@ -16,10 +17,12 @@ from nightcrew.crew.workspace import (
     salvage,
     sandboxed,
 )
-from nightcrew.crew.workspace.clone import record_path
+from nightcrew.crew.workspace.clone import record_path, remove_tree
 from nightcrew.crew.workspace.inside import Runner
 from nightcrew.model.errors import NightcrewError, NotFoundError
 from nightcrew.model.handoff import Change
+
+_PRIVATE = ("tmp", "home", "meter")
 
 
 def ticket_branch(ticket: str) -> str:
@@ -98,6 +101,14 @@ def put_away(desk: Desk, workspace: Workspace, *, throwaway: bool = False) -> No
     except NightcrewError:
         # Kept: what it holds is nowhere else. `nightcrew doctor` lists kept workspaces.
         return
+
+
+def tidy(place: Path) -> None:
+    """Delete the private folders of a piece of work that is through; a workspace that was kept stays. Idempotent."""
+    for name in _PRIVATE:
+        remove_tree(place / name)
+    with suppress(OSError):  # Something was kept in it, or it is gone.
+        place.rmdir()
 
 
 def _put_aside(desk: Desk, path: Path) -> None:

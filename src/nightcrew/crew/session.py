@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nightcrew.brains import MECHANICAL, Chain, brains
 from nightcrew.crew import admission, memory
 from nightcrew.crew.agents import build, qa, security
+from nightcrew.crew.delivery import tidy
 from nightcrew.crew.desk import Desk, MustStop
 from nightcrew.crew.outcome import Outcome
 from nightcrew.crew.planning import brain_names
@@ -49,6 +51,7 @@ def session_body(project: Project, engine: "Engine") -> Callable[[str], dict[str
             made = engine.step(f"work {line.ticket}", partial(_work, project, session_id, line))
             handoff = engine.transaction(f"settle {line.ticket}", on(_settle, project, session_id, line.ticket, made))
             engine.step(f"publish {handoff}", partial(publish_handoffs, project, [handoff]))
+            engine.step(f"tidy {line.ticket}", partial(tidy, _place(project, session_id, line.ticket)))
         closed: dict[str, Any] = engine.transaction("close", on(_close, session_id, stopped))
         return closed
 
@@ -182,8 +185,13 @@ def _desk(project: Project, session: Any, ticket: Any, line: Line | None, later:
         line=line,
         budget=session.budget,
         later=later,
-        place=project.work_dir / "workspaces" / f"{session.id}-{ticket.id}",
+        place=_place(project, session.id, ticket.id),
     )
+
+
+def _place(project: Project, session: str, ticket: str) -> Path:
+    """The private folder of one session's work on one ticket."""
+    return project.work_dir / "workspaces" / f"{session}-{ticket}"
 
 
 def _settle(tx: Tx, project: Project, session_id: str, ticket: str, made: dict[str, Any]) -> str:

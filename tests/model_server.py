@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-Protocol = Literal["messages", "chat", "responses"]
+Protocol = Literal["messages", "chat", "responses", "gemini"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class Asked:
 
     @property
     def items(self) -> list[Any]:
-        found: list[Any] = self.body["input"] if self.protocol == "responses" else self.body["messages"]
+        name = {"responses": "input", "gemini": "contents"}.get(self.protocol, "messages")
+        found: list[Any] = self.body[name]
         return found if isinstance(found, list) else [{"role": "user", "content": found}]
 
     @property
@@ -91,7 +92,7 @@ class Asked:
         """From 0. In the Responses protocol each call is an item of its own."""
         if self.protocol == "responses":
             return sum(1 for item in self.items if item.get("type") in ("function_call", "custom_tool_call"))
-        return sum(1 for item in self.items if item["role"] == "assistant")
+        return sum(1 for item in self.items if item["role"] in ("assistant", "model"))
 
     @property
     def text(self) -> str:
@@ -113,6 +114,8 @@ class Asked:
     def tools(self) -> list[str]:
         """The names of the tools on offer."""
         given = self.body.get("tools") or []
+        if self.protocol == "gemini":
+            return [one["name"] for tool in given for one in tool.get("functionDeclarations", [])]
         return [tool.get("name") or tool.get("function", {}).get("name", "") for tool in given]
 
 
@@ -183,7 +186,12 @@ def model_server(context: int = 120_000, script: Script | None = None) -> Iterat
         server.server_close()
 
 
-_PATHS: dict[str, Protocol] = {"/messages": "messages", "/chat/completions": "chat", "/responses": "responses"}
+_PATHS: dict[str, Protocol] = {
+    "/messages": "messages",
+    "/chat/completions": "chat",
+    "/responses": "responses",
+    ":generateContent": "gemini",
+}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -226,11 +234,17 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if reply.status != 200:
             error = {"type": reply.kind or "api_error", "message": reply.message}
-            body = {"type": "error", "error": error} if asked.protocol == "messages" else {"error": error}
+            body: dict[str, Any] = (
+                {"type": "error", "error": error} if asked.protocol == "messages" else {"error": error}
+            )
+            if asked.protocol == "gemini":
+                body = {"error": {"code": reply.status, "message": reply.message, "status": "UNAVAILABLE"}}
             self._send(reply.status, body, reply.headers)
             return
         tokens = len(asked.text) // 4
-        write = {"messages": messages_body, "chat": chat_body, "responses": responses_body}[asked.protocol]
+        write = {"messages": messages_body, "chat": chat_body, "responses": responses_body, "gemini": gemini_body}[
+            asked.protocol
+        ]
         body = write(asked, reply, tokens)
         if not asked.body.get("stream"):
             self._send(200, body, reply.headers, reply)
@@ -372,6 +386,24 @@ def chat_events(body: dict[str, Any]) -> Iterator[str]:
     yield chunk({}, choice["finish_reason"])
     yield f"data: {json.dumps({**base, 'choices': [], 'usage': usage})}\n\n"
     yield "data: [DONE]\n\n"
+
+
+# --- Gemini ---------------------------------------------------------------------------------------------------------
+
+
+def gemini_body(asked: Asked, reply: Reply, tokens: int) -> dict[str, Any]:
+    parts: list[dict[str, Any]] = [
+        {"text": block.text}
+        if isinstance(block, Text)
+        else {"functionCall": {"id": f"fc_{asked.turn:04d}_{number}", "name": block.name, "args": block.arguments}}
+        for number, block in enumerate(reply.blocks)
+    ]
+    return {
+        "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}],
+        "usageMetadata": {"promptTokenCount": tokens, "candidatesTokenCount": 8, "totalTokenCount": tokens + 8},
+        "modelVersion": "gemini-3-pro",
+        "responseId": f"r{asked.turn:04d}",
+    }
 
 
 # --- OpenAI Responses -----------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ QUICK = Retry(attempts=3, base=0.01, cap=0.02, deadline=5)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("GOOGLE_API_KEY", "sk-test")
 
 
 class Desk:
@@ -56,7 +57,7 @@ class Desk:
         return self.server
 
     def work(self, model: str = "anthropic:claude-sonnet-5-5", **more: Any) -> Answer:
-        path = "" if model.startswith("anthropic") else "/v1"
+        path = "" if model.startswith(("anthropic", "google")) else "/v1"
         settings: dict[str, Any] = {"base_url": self.server.url + path, "timeout_seconds": 2}
         options = {name: more.pop(name) for name in list(more) if name in ("timeout_seconds", "context_tokens")}
         brain = ModelBrain("it", Brain(kind="model", model=model, **{**settings, **options}), retry=QUICK)
@@ -79,7 +80,8 @@ def after(*first: Reply, then: Reply) -> Script:
 
 
 @pytest.mark.parametrize(
-    "model", ["anthropic:claude-sonnet-5-5", "openai:gpt-5", "openai-responses:gpt-5", "ollama:qwen3"]
+    "model",
+    ["anthropic:claude-sonnet-5-5", "openai:gpt-5", "openai-responses:gpt-5", "ollama:qwen3", "google:gemini-3-pro"],
 )
 def test_tools_are_called_through_each_protocol(model: str, desk: Desk) -> None:
     desk.serve(
@@ -191,6 +193,15 @@ def test_fault_that_passes_is_tried_again_and_each_try_is_charged(fault: Reply, 
     desk.serve(after(fault, fault, then=say(FINISH)))
     assert desk.work().finished
     assert len(desk.server.asked) == len(desk.purse.charged) == 3
+
+
+@pytest.mark.parametrize("model", ["openai:gpt-5", "openai-responses:gpt-5", "google:gemini-3-pro"])
+@pytest.mark.parametrize("fault", [BROKEN, rate_limited(0.01)])
+def test_no_client_retries_by_itself(model: str, fault: Reply, desk: Desk) -> None:
+    """A retry that the client made would be a request that nobody charged."""
+    desk.serve(after(fault, then=say(FINISH)))
+    assert desk.work(model).finished
+    assert len(desk.server.asked) == len(desk.purse.charged) == 2
 
 
 def test_slow_answer_is_given_up_after_its_time(desk: Desk) -> None:

@@ -90,12 +90,72 @@ def test_stranger_on_this_machine_cannot_spend(meter: Meter, server: ModelServer
     "path",
     [
         "/v1/messages/batches", "/v1/files", "/v1/organizations/x/api_keys", "/", "/v1/messages/../files",
+        "/v1/files/%2e%2e/messages", "/v1/files?x=/v1/messages", "//evil/v1/messages", "http://127.0.0.1:1/v1/messages",
         "http://127.0.0.1:1/v1/messages/x", "/v1/complete",
     ],
 )  # fmt: skip
 def test_only_requests_to_a_model_are_passed_on(path: str, meter: Meter, server: ModelServer, purse: Purse) -> None:
     assert ask(meter, path)[0] == 404
     assert (server.asked, server.others, purse.charged) == ([], [], [])
+
+
+def test_tools_that_reach_out_from_the_service_are_taken_out(meter: Meter, server: ModelServer) -> None:
+    tools = [
+        {"name": "Bash", "input_schema": {}},
+        {"type": "web_search_20250305", "name": "web_search"},
+        {"type": "web_fetch_20250910", "name": "web_fetch"},
+        {"type": "mcp", "server_url": "https://evil.example"},
+        {"type": "code_execution_20250825", "name": "code_execution"},
+        {"type": "function", "name": "shell"},
+        {"type": ["web_search"], "name": "odd"},
+    ]
+    ask(meter, tools=tools, mcp_servers=[{"url": "https://evil.example"}])
+    assert server.asked[0].tools == ["Bash", "shell"]
+    assert "evil.example" not in server.asked[0].text
+
+
+def test_body_that_two_readers_would_read_differently_is_written_anew(meter: Meter, server: ModelServer) -> None:
+    twice = b'"tools": [{"type": "web_search"}], "tools": []'
+    body = b'{"model": "m", %b, "messages": [{"role": "user", "content": "x"}]}' % twice
+    connection = http.client.HTTPConnection("127.0.0.1", meter.port, timeout=10)
+    connection.request("POST", "/v1/messages", body, {"x-api-key": meter.token})
+    assert connection.getresponse().status == 200
+    assert server.asked[0].body["tools"] == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "image", "source": {"type": "url", "url": "https://evil.example/?secret"}}],
+        [{"type": "input_image", "image_url": "https://evil.example/?secret"}],
+        [{"type": "image_url", "image_url": {"url": "http://evil.example/?secret"}}],
+        [{"type": "input_file", "file_url": "https://evil.example/x"}],
+        [{"type": "tool_result", "content": [{"type": "document", "source": {"type": "url", "url": "https://e/x"}}]}],
+    ],
+)
+def test_service_is_not_made_to_fetch_an_address(content: Any, meter: Meter, server: ModelServer, purse: Purse) -> None:
+    status, answer, _ = ask(meter, messages=[{"role": "user", "content": content}])
+    assert (status, server.asked, purse.charged) == (400, [], [])
+    assert "not to fetch addresses" in answer["error"]["message"]
+
+
+def test_words_about_addresses_are_no_addresses(meter: Meter, server: ModelServer) -> None:
+    said = {"type": "tool_use", "id": "1", "name": "Edit", "input": {"url": "https://example.com", "type": "url"}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    messages = [
+        {"role": "assistant", "content": [said]},
+        {"role": "user", "content": [{"type": "text", "text": "see https://example.com"}, image]},
+    ]
+    assert ask(meter, messages=messages)[0] == 200
+    assert server.asked[0].body["messages"] == messages
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 100_000])
+def test_body_that_is_no_request_is_refused(body: bytes, meter: Meter, purse: Purse) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", meter.port, timeout=10)
+    connection.request("POST", "/v1/messages", body, {"x-api-key": meter.token, "Content-Length": str(len(body))})
+    assert connection.getresponse().status == 400
+    assert purse.charged == []
 
 
 def test_counting_tokens_is_free(meter: Meter, purse: Purse) -> None:

@@ -24,14 +24,13 @@ from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from nightcrew.brains.passable import is_free, is_request, without_reach
 from nightcrew.brains.protocol import MustStop, Spent, Turns
-from nightcrew.model.errors import BudgetError, NightcrewError
+from nightcrew.model.errors import BudgetError, NightcrewError, UsageError
 from nightcrew.reliability import Failure, classify
 from nightcrew.sandbox import relay
 
 MAX_BODY = 64 << 20
-_ASKS = ("/messages", "/chat/completions", "/responses")
-_FREE = ("/messages/count_tokens", "/models")
 _HOP_BY_HOP = frozenset(
     {
         "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
@@ -195,14 +194,30 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(413, "invalid_request_error", "a body of a stated length, of at most 64 MiB, is needed")
             return
         body = self.rfile.read(int(length))
-        path = self.path.partition("?")[0]
-        if self._admitted(path, _ASKS + _FREE):
-            self._pass_on(body, charged=not path.endswith(_FREE))
+        if not self._admitted():
+            return
+        path = self._own_path()
+        if not is_request(path):
+            if is_free(path):
+                self._pass_on(body, charged=False)
+            else:
+                self._refuse(404, "not_found_error", "only requests to a model are passed on")
+            return
+        try:
+            passed = without_reach(body)
+        except UsageError as error:
+            self._refuse(400, "invalid_request_error", f"nightcrew: {error}")
+            return
+        self._pass_on(passed, charged=True)
 
     def do_GET(self) -> None:
         """Pass on a question about models."""
-        if self._admitted(self.path.partition("?")[0], _FREE, also=self.path.startswith(self._base() + "/models")):
+        if not self._admitted():
+            return
+        if is_free(self._own_path()):
             self._pass_on(b"", charged=False)
+        else:
+            self._refuse(404, "not_found_error", "only requests to a model are passed on")
 
     def do_HEAD(self) -> None:
         """Agents look whether somebody is there."""
@@ -210,17 +225,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _base(self) -> str:
-        return self.server.meter.upstream.path
+    def _own_path(self) -> str:
+        """The path without the service's own prefix and without a query."""
+        path, prefix = self.path.partition("?")[0], self.server.meter.upstream.path
+        return path.removeprefix(prefix) if path.startswith(prefix) else ""
 
-    def _admitted(self, path: str, ends: tuple[str, ...], *, also: bool = False) -> bool:
-        if not self.server.meter.admits({name.lower(): value for name, value in self.headers.items()}):
-            self._refuse(401, "authentication_error", "this address serves one session of nightcrew alone")
-            return False
-        if not (path.endswith(ends) or also) or not path.startswith(self._base()) or ".." in path:
-            self._refuse(404, "not_found_error", "only requests to a model are passed on")
-            return False
-        return True
+    def _admitted(self) -> bool:
+        if self.server.meter.admits({name.lower(): value for name, value in self.headers.items()}):
+            return True
+        self._refuse(401, "authentication_error", "this address serves one session of nightcrew alone")
+        return False
 
     def _pass_on(self, body: bytes, *, charged: bool) -> None:
         meter = self.server.meter

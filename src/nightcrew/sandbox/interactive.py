@@ -5,11 +5,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from nightcrew.model.errors import SandboxError
+from nightcrew.model.errors import NightcrewError, SandboxError
 from nightcrew.sandbox.attend import GRACE_SECONDS, end_now
 from nightcrew.sandbox.capture import Capture
 from nightcrew.sandbox.process import Policy
@@ -75,7 +75,9 @@ class Live:
 
     def _watch(self, deadline: float, should_stop: Callable[[], str | None], ended: threading.Event) -> None:
         while not ended.wait(_WATCH_SECONDS):
-            why = "time is over" if time.monotonic() >= deadline else should_stop()
+            why: str | None = "time is over" if time.monotonic() >= deadline else None
+            with suppress(NightcrewError):  # A store that is busy for a moment is asked again.
+                why = why or should_stop()
             if why:
                 self.stop(why)
                 return

@@ -1,4 +1,4 @@
-"""What of a coding agent's request is passed on to its model's service: questions to the model, nothing that reaches out.
+"""What of a coding agent's request is passed on to the service: questions to the model, and nothing that reaches out.
 
 A service can search the web, fetch an address or call a server of somebody's on the model's behalf. To an agent in a
 sandbox without a network that would be one.

@@ -284,6 +284,22 @@ def test_records_go_when_tool_results_are_not_enough(desk: Desk) -> None:
     assert "RECALLED" not in desk.server.asked[-1].text
 
 
+def test_text_that_no_document_holds_is_made_one(desk: Desk) -> None:
+    work = desk.folder / "work"
+    work.mkdir()
+    (work / os.fsdecode(b"odd-\xff-name")).write_text("x")
+    odd = {"finished": True, "done": "nul \0", "decisions": ["nul \0"]}
+    desk.serve(steps(say(Call("list"), Call("run", {"command": "printf 'a\\377b\\000c'"})), say(Call("finish", odd))))
+    made = desk.work()
+    assert made.finished
+    for text in (made.done, *made.decisions):
+        assert "\0" not in text
+        text.encode()
+    desk.server.script = steps(say(Call("finish", {**odd, "done": "half \ud800 of a pair"})))
+    with pytest.raises(BrainUnavailable):  # No client takes it; that is the service's fault, and said as one.
+        desk.work()
+
+
 def test_model_that_only_talks_is_unfinished_work(desk: Desk) -> None:
     desk.serve(lambda asked: say("I think that all is well."))
     made = desk.work()

@@ -14,13 +14,18 @@ _READ = 100_000
 
 
 def _as_text(value: Any) -> Any:
-    """Models give a list, or nothing, where a text is asked for."""
+    """Models give a list, or nothing, where a text is asked for; and characters that no document holds."""
     if value is None:
         return ""
-    return "\n".join(f"- {item}" for item in value) if isinstance(value, list) else value
+    return _clean("\n".join(f"- {item}" for item in value) if isinstance(value, list) else value)
+
+
+def _clean(value: Any) -> Any:
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 Said = Annotated[str, BeforeValidator(_as_text), Field(max_length=50_000)]
+Line = Annotated[str, BeforeValidator(_clean)]
 
 
 class Finish(BaseModel):
@@ -30,15 +35,17 @@ class Finish(BaseModel):
     done: Said = Field(description="what was done, in plain words, for the people and agents who go on from here")
     next: Said = Field(default="", description="what is missing, if anything")
     questions: Said = Field(default="", description="questions that only a person can answer")
-    decisions: list[str] = Field(default_factory=list, max_length=50, description="decisions that later work must know")
+    decisions: list[Line] = Field(
+        default_factory=list, max_length=50, description="decisions that later work must know"
+    )
 
 
 class Reported(BaseModel):
     """One problem that was found by reading."""
 
     severity: Severity = Field(description="info, low, medium, high or critical")
-    message: str = Field(min_length=1, max_length=2_000, description="what is wrong")
-    path: str | None = Field(default=None, max_length=1_000, description="the file, from the repository's root")
+    message: Line = Field(min_length=1, max_length=2_000, description="what is wrong")
+    path: Line | None = Field(default=None, max_length=1_000, description="the file, from the repository's root")
     line: int | None = Field(default=None, ge=1, description="the line on the changed side")
     evidence: Said = Field(default="", description="why it is wrong: the code, or how to make it fail")
     confidence: float = Field(default=0.5, ge=0, le=1, description="how sure you are, from 0 to 1")
@@ -93,7 +100,7 @@ def read(text: str, task: Task, *, brain: str) -> Answer:
                 first = error.errors()[0]
                 where = ".".join(map(str, first["loc"]))
                 return Answer(False, text, f"Its result does not fit: {where}: {first['msg']}.", brain=brain)
-    said = text.strip() or "It said nothing."
+    said = _clean(text[-_READ:].strip()) or "It said nothing."
     return Answer(False, said, "It ended without saying whether the work is finished.", brain=brain)
 
 

@@ -3,6 +3,7 @@
 It is the brain's own memory of one ticket in one session, and proves nothing: no gate and no budget reads it.
 """
 
+import json
 from typing import Any
 
 from sqlalchemy import delete, select, text
@@ -32,8 +33,8 @@ def all_of(tx: Tx, session: str, ticket: str) -> dict[str, Any]:
 
 
 def put(tx: Tx, session: str, ticket: str, key: str, value: Any) -> None:
-    """Keep a JSON value under ``key``, in place of what was there."""
-    values = {"session": session, "ticket": ticket, "key": key, "value": rows.to_json(value), "at": tx.stamp()}
+    """Keep a JSON value under ``key``, in place of what was there. Any text will do: it is escaped to ASCII."""
+    values = {"session": session, "ticket": ticket, "key": key, "value": json.dumps(value), "at": tx.stamp()}
     tx.connection.execute(_PUT, values)
 
 

@@ -48,7 +48,8 @@ class Tools:
             said = tool(**arguments)
         except UsageError as error:
             said = f"Refused: {error}"
-        text = capped(repeated + said)
+        # Names of files, and what commands print, need not be text that a request can hold.
+        text = capped(repeated + said).encode("utf-8", "replace").decode()
         (journal.put if tool.__name__ in _CHANGING else journal.put_soon)(f"tool {key}", text)
         self._task.turns.alive()
         return text

@@ -147,7 +147,7 @@ class _Talk:
         self._running.send(json.dumps(message).encode() + b"\n")
 
     def _events(self) -> Iterator[dict[str, Any]]:
-        for line in self._running.stdout:
+        for line in self._running.lines():
             try:
                 event = json.loads(line)
             except ValueError:

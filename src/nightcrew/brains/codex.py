@@ -46,7 +46,7 @@ class CodexBrain:
                 running.send(self._asked(task).encode())
                 running.hang_up()
                 said, ended, failed = "", False, ""
-                for line in running.stdout:
+                for line in running.lines():
                     event = _event(line)
                     kind = event.get("type")
                     item = event.get("item")

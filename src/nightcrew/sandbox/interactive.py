@@ -45,6 +45,15 @@ class Live:
             return False
         return True
 
+    def lines(self, longest: int = 16 << 20) -> Iterator[bytes]:
+        """The lines that it prints, to the end; one of more than ``longest`` bytes is left out."""
+        too_long = False
+        while line := self.stdout.readline(longest):
+            ended = line.endswith(b"\n") or len(line) < longest
+            if ended and not too_long:
+                yield line
+            too_long = not ended
+
     def hang_up(self) -> None:
         """Close its standard input."""
         try:

@@ -64,7 +64,7 @@ def brain(kind: str, url: str) -> str:
         "opencode": f'kind = "acp"\nbase_url = "{url}/v1"\ncommand = ["%s", "acp"]\n'
         "[brains.it.environment]\nOPENCODE_CONFIG_CONTENT = '''"
         '{"provider": {"anthropic": {"options": {"baseURL": "{url}", "apiKey": "{token}"}}},'
-        ' "model": "anthropic/claude-sonnet-5-5", "small_model": "anthropic/claude-sonnet-5-5", "autoupdate": false}'
+        ' "model": "anthropic/claude-sonnet-4-5", "small_model": "anthropic/claude-sonnet-4-5", "autoupdate": false}'
         "'''",
         "codex": f'kind = "codex"\nmodel = "gpt-5.1-codex"\nbase_url = "{url}/v1"\ncommand = ["%s"]',
     }

@@ -217,12 +217,38 @@ def test_qa_with_a_model_adds_tests_and_nothing_else(project: Cli) -> None:
     assert tests["detail"].startswith("head: 3 passed"), "the commit that goes on is the one that was tested"
 
 
-def test_what_qa_changes_beside_tests_is_dropped(project: Cli) -> None:
+def test_test_of_qa_that_fails_is_a_finding(project: Cli) -> None:
+    wrong = "from sums.triple import triple\n\n\ndef test_triple_of_text():\n    assert triple('a') == 'a'\n"
+
+    def script(asked: Asked) -> Reply:
+        if "reviewer for quality" not in asked.text:
+            return by_tools(asked)
+        if asked.turn:
+            return say(Call("finish", {"findings": [], "done": "Showed it by a test."}))
+        return say(Call("write", {"path": "tests/test_more.py", "text": wrong}))
+
+    with model_server(script=script) as server:
+        configure(
+            project,
+            "[limits]\nattempts_per_shift = 1\n"
+            f'[agents.build]\nbrains = ["it"]\n[agents.qa]\nbrains = ["it"]\n{brain("model", server.url)}',
+        )
+        file_ticket(project)
+        report = project("shift", "--json").json()
+    assert report["merged"] == []
+    verdict = project("handoff", "show", "H-000002").out
+    assert "verdict: failed" in verdict
+    assert "test_triple_of_text" in verdict
+    assert "tests/test_more.py" not in project.git("ls-tree", "-r", "--name-only", "nightcrew/T-0001")
+
+
+@pytest.mark.parametrize("path", ["src/sums/triple.py", "tests/test_triple.py"])
+def test_what_qa_changes_beside_new_tests_is_dropped(path: str, project: Cli) -> None:
     def script(asked: Asked) -> Reply:
         if "reviewer for quality" not in asked.text:
             return by_tools(asked)
         replies = (
-            say(Call("write", {"path": "src/sums/triple.py", "text": "def triple(number):\n    return 0\n"})),
+            say(Call("write", {"path": path, "text": "def triple(number):\n    return 0\n"})),
             say(Call("finish", {"findings": [], "done": "All is well now."})),
         )
         return replies[min(asked.turn, 1)]
@@ -234,8 +260,9 @@ def test_what_qa_changes_beside_tests_is_dropped(project: Cli) -> None:
         file_ticket(project)
         report = project("shift", "--json").json()
     assert project.git("show", "nightcrew/integration:src/sums/triple.py") == SOURCE.strip()
+    assert project.git("show", "nightcrew/integration:tests/test_triple.py") == TESTS.strip()
     [review] = [check for check in report["checks"] if check["check"].startswith("review")]
-    assert "dropped what it changed beside tests: src/sums/triple.py" in review["detail"]
+    assert f"dropped what it changed beside new tests: {path}" in review["detail"]
 
 
 def test_findings_of_a_reading_model_are_added_to_those_of_the_tools(project: Cli) -> None:

@@ -10,7 +10,7 @@ from nightcrew.checks.running import CheckError
 from nightcrew.checks.suite import TestRun, run_tests
 from nightcrew.crew.agents.checking import Checkout, checkout, environment_of
 from nightcrew.crew.agents.remembered import remembered
-from nightcrew.crew.agents.review import review, touches_only_tests, words
+from nightcrew.crew.agents.review import review, words
 from nightcrew.crew.delivery import ticket_branch
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.outcome import Outcome
@@ -30,20 +30,18 @@ def work(desk: Desk, brain: Chain | None, context: Context) -> Outcome:
     if ticket.base is None or ticket.head is None:
         raise IntegrityError(f"{ticket.id} is at the QA desk without a commit")
     tests, linted, found = _by_tools(desk, ticket.base, ticket.head)
-    checks, head, said = [tests, *linted], ticket.head, ""
+    checks, head, seen = [tests, *linted], ticket.head, None
     if brain is not None:
         seen = review(desk, brain, context, checks, found)
         found += seen.findings
         checks.append(seen.check)
-        said = seen.said
-        if seen.tests is not None and touches_only_tests(desk, ticket.head, seen.tests.head):
-            tests, linted, again = _by_tools(desk, ticket.base, seen.tests.head)
-            if tests.status == "passed":
-                head = _taken(desk, seen.tests.head)
+        if seen.tests is not None:
+            tried, linted, again = _by_tools(desk, ticket.base, seen.tests.head)
+            if tried.status == "passed":
+                head, tests = _taken(desk, seen.tests.head), tried
                 checks = [tests, *linted, seen.check]
             else:
-                known = {one.fingerprint for one in found}
-                found += [one for one in again if one.fingerprint not in known]
+                found += _shown_by(again, found)
     return Outcome(
         kind=HandoffKind.VERDICT,
         verdict=_verdict(tests, found),
@@ -51,9 +49,9 @@ def work(desk: Desk, brain: Chain | None, context: Context) -> Outcome:
         breaks_build=any(finding.breaks_build for finding in found),
         findings=tuple(found),
         checks=tuple(checks),
-        brain=brain.name if brain is not None else None,
+        brain=None if seen is None else seen.brain,
         change=Change(branch=f"nightcrew/{ticket.id}", base=ticket.base, head=head),
-        done=words(checks, said),
+        done=words(checks, "" if seen is None else seen.said),
         next="Mend the findings." if found else "Check this commit for security.",
     )
 
@@ -65,6 +63,12 @@ def _by_tools(desk: Desk, base_commit: str, head_commit: str) -> tuple[Check, li
         linted, new = _lint(desk, base, head)
     found = findings(compared) if compared else []
     return tests, linted, desk.without_false_positives([*found, *new])
+
+
+def _shown_by(again: list[Finding], before: list[Finding]) -> list[Finding]:
+    """What QA's own tests show beyond what was known. That they do not even run says nothing of the change."""
+    known = {one.fingerprint for one in before}
+    return [one for one in again if one.fingerprint not in known and not one.breaks_build]
 
 
 def _taken(desk: Desk, head: str) -> str:

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from nightcrew.brains import BrainUnavailable, Chain, Context, MustStop, Piece
+from nightcrew.brains import Chain, Context, MustStop, Piece
 from nightcrew.crew.delivery import deliver, fresh_workspace, put_away, ticket_branch
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.tasks import task_of
-from nightcrew.crew.workspace import changed_paths, diff_text
+from nightcrew.crew.workspace import diff, diff_text
 from nightcrew.model.errors import BudgetError, IntegrityError, SandboxError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import Change, Check
 
 _DIFF_CHARACTERS = 120_000
 _INCOMING = "refs/nightcrew/tests"
+_FILES = ("100644", "100755")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Review:
     findings: tuple[Finding, ...] = ()
     said: str = ""
     tests: Change | None = None
+    brain: str | None = None
 
 
 def review(desk: Desk, brain: Chain, context: Context, tools: Sequence[Check], found: Sequence[Finding]) -> Review:
@@ -45,7 +47,10 @@ def review(desk: Desk, brain: Chain, context: Context, tools: Sequence[Check], f
     task = task_of(desk, workspace, context=replace(context, extra=extra), findings=(), kind="review")
     try:
         answer = brain.work(task)
-    except (BudgetError, MustStop, BrainUnavailable, SandboxError) as error:
+    except MustStop:
+        put_away(desk, workspace, throwaway=True)
+        raise
+    except (BudgetError, SandboxError) as error:
         put_away(desk, workspace, throwaway=True)
         return Review(Check(name=name, status="not_checked", detail=str(error)[:1000]))
     desk.flush()
@@ -57,12 +62,12 @@ def review(desk: Desk, brain: Chain, context: Context, tools: Sequence[Check], f
     if desk.agent == "qa":
         message = f"Tests for {ticket.id}\n\nTicket: {ticket.id}\nSession: {desk.session}"
         left = deliver(desk, workspace, message, ref=f"{_INCOMING}/{ticket.id}/{desk.session}")
-        tests, note = _only_tests(desk, left)
+        tests, note = _new_tests(desk, left)
     put_away(desk, workspace, throwaway=True)
     kept = desk.without_false_positives(answer.findings)
     detail = f"{len(kept)} findings by {answer.brain}" + (f"; {note}" if note else "")
     check = Check(name=name, status="failed" if kept else "passed", detail=detail)
-    return Review(check, tuple(kept), answer.done, tests)
+    return Review(check, tuple(kept), answer.done, tests, answer.brain)
 
 
 def words(checks: Sequence[Check], said: str) -> str:
@@ -71,23 +76,24 @@ def words(checks: Sequence[Check], said: str) -> str:
     return "\n".join([*lines, *([f"\n{said}"] if said else [])])
 
 
-def _only_tests(desk: Desk, left: Change | None) -> tuple[Change | None, str]:
-    """What QA left, if it is tests and nothing else; what was dropped, in words."""
+def _new_tests(desk: Desk, left: Change | None) -> tuple[Change | None, str]:
+    """What QA left, if it is new tests and nothing else; what was dropped, in words.
+
+    A test that is there already is not QA's to change: it could take a failure away.
+    """
     if left is None:
         return None, ""
     patterns = desk.project.settings.checks.test_paths
-    other = [path for path in left.files if not is_test(path, patterns)]
+    other = [
+        change.path
+        for change in diff(desk.project.root, left.base, left.head)
+        if change.status != "added" or change.head_mode not in _FILES or not is_test(change.path, patterns)
+    ]
     if other:
-        return None, f"dropped what it changed beside tests: {', '.join(other[:5])}"
+        return None, f"dropped what it changed beside new tests: {', '.join(other[:5])}"
     return left, f"added tests: {', '.join(left.files[:5])}"
 
 
 def is_test(path: str, patterns: Sequence[str]) -> bool:
     """Whether a path lies where QA may write, by the patterns of ``checks.test_paths``."""
     return any(fnmatchcase(path, pattern) for pattern in patterns)
-
-
-def touches_only_tests(desk: Desk, base: str, head: str) -> bool:
-    """Whether everything between two commits is a test."""
-    patterns = desk.project.settings.checks.test_paths
-    return all(is_test(path, patterns) for path in changed_paths(desk.project.root, base, head))

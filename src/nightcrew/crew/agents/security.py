@@ -36,12 +36,11 @@ def work(desk: Desk, brain: Chain | None, context: Context) -> Outcome:
         found += locate(by_rule, head.path)
     found = desk.without_false_positives(without_doubles(found))
     ran = [check for check in checks if check.status != "not_checked"]
-    said = ""
+    seen = None
     if brain is not None:
         seen = review(desk, brain, context, checks, found)
         found += seen.findings
         checks.append(seen.check)
-        said = seen.said
     verdict = Verdict.NOT_CHECKED if not ran else Verdict.FAILED if found else Verdict.PASSED
     return Outcome(
         kind=HandoffKind.VERDICT,
@@ -49,9 +48,9 @@ def work(desk: Desk, brain: Chain | None, context: Context) -> Outcome:
         severity=highest(finding.severity for finding in found),
         findings=tuple(found),
         checks=tuple(checks),
-        brain=brain.name if brain is not None else None,
+        brain=None if seen is None else seen.brain,
         change=Change(branch=f"nightcrew/{ticket.id}", base=ticket.base, head=ticket.head),
-        done=words(checks, said),
+        done=words(checks, "" if seen is None else seen.said),
         next="Mend the findings." if found else "Merge this commit.",
     )
 

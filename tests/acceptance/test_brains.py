@@ -153,6 +153,54 @@ def test_chain_goes_on_with_the_next_brain_and_says_why(project: Cli) -> None:
     assert "poor could not" in handoff
 
 
+@pytest.mark.parametrize(("cap", "said"), [("tokens = 4000", "tokens"), ("dollars = 0.01", "dollars")])
+def test_optional_cap_stops_the_session(cap: str, said: str, project: Cli) -> None:
+    with model_server(script=lambda asked: say(Call("list"))) as server:
+        table = (project.folder / "nightcrew.toml").read_text().replace("[budget]", f"[budget]\n{cap}")
+        (project.folder / "nightcrew.toml").write_text(table)
+        configure(project, f'[agents.build]\nbrains = ["it"]\n{brain("model", server.url)}')
+        file_ticket(project)
+        project("work", "build")
+        asked = len(server.asked)
+    assert 1 < asked < 10
+    handoff = project("handoff", "show", "H-000001").out
+    assert f"{said}" in handoff
+    assert "had to stop before the ticket was done" in handoff
+
+
+def test_unfinished_work_is_gone_on_with_by_the_next_session(project: Cli) -> None:
+    def first(asked: Asked) -> Reply:
+        half = (
+            say(
+                Call("write", {"path": "src/sums/triple.py", "text": SOURCE}),
+                Call("note_decision", {"decision": "own module"}),
+            ),
+            say(Call("finish", {"finished": False, "done": "Wrote it.", "next": "The test is missing."})),
+        )
+        return half[min(asked.turn, 1)]
+
+    def second(asked: Asked) -> Reply:
+        assert "The test is missing." in asked.text, "the handoff is before it"
+        rest = (
+            say(Call("read", {"path": "src/sums/triple.py"})),
+            say(Call("write", {"path": "tests/test_triple.py", "text": TESTS})),
+            say(Call("finish", FINISHED)),
+        )
+        return rest[min(asked.turn, 2)]
+
+    with model_server(script=first) as server:
+        configure(project, f'[agents.build]\nbrains = ["it"]\n{brain("model", server.url)}')
+        file_ticket(project)
+        project("shift")
+        assert "T-0001: own module" in project("recall", "triple", "--json").out
+        server.script = second
+        server.asked.clear()
+        report = project("shift", "--json").json()
+        assert "Three times a number" in server.asked[1].text, "its work is there"
+    assert [merged["ticket"] for merged in report["merged"]] == ["T-0001"], report
+    assert project.git("show", "nightcrew/integration:src/sums/triple.py") == SOURCE.strip()
+
+
 def test_no_brain_at_all_is_an_honest_deferral(project: Cli) -> None:
     configure(project, '[agents.build]\nbrains = ["anthropic:claude-sonnet-5-5", "codex", "mechanical"]')
     project.more.clear()

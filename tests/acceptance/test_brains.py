@@ -100,6 +100,9 @@ def test_feature_is_built_tested_checked_and_merged_in_one_shift(kind: str, proj
     assert not report["not_checked"]
     charged = next(session["turns"] for session in report["sessions"] if session["agent"] == "build")
     assert charged == len(server.asked) >= 2, "each request is a turn, and no turn is anything else"
+    [session] = [session for session in report["sessions"] if session["agent"] == "build"]
+    assert session["tokens"] > 1000
+    assert f"{session['tokens']:,} tokens" in project("report").out
     handoff = project("handoff", "show", "H-000001").out
     assert "brain: it" in handoff
     assert "Wrote triple and its test." in handoff

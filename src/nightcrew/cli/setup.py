@@ -63,7 +63,10 @@ def doctor() -> int:
     else:
         table(("", "what", "found", "do"), [(d.status, d.name, d.detail, d.hint) for d in found], empty="")
         say()
-        table(("setting", "value", "default", "what it does"), settings, empty="")
+        rows = [
+            (name, value, "" if str(value) == default else default, text) for name, value, default, text in settings
+        ]
+        table(("setting", "value", "default", "what it does"), rows, empty="")
     return 1 if any(diagnosis.status == "error" for diagnosis in found) else 0
 
 

@@ -17,7 +17,7 @@ from nightcrew.store.store import Tx
 
 
 class SessionLine(Document):
-    """One session of a shift: turns used against its caps."""
+    """One session of a shift: turns used against its caps, and what they took; dollars by list prices, where known."""
 
     session: str
     agent: str
@@ -26,6 +26,9 @@ class SessionLine(Document):
     soft: int
     hard: int
     outcome: str
+    brain: str | None = None
+    tokens: int = 0
+    dollars: float = 0.0
 
 
 class Waiting(Document):
@@ -123,6 +126,9 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
                 soft=session.budget.soft,
                 hard=session.budget.hard,
                 outcome=session.outcome or session.state,
+                brain=session.brain,
+                tokens=(took := turns.usage(tx, session.id)).tokens,
+                dollars=took.microdollars / 1e6,
             )
             for session in ran
         ),
@@ -207,15 +213,19 @@ def markdown(report: Report) -> str:
         _section("Checks", [f"{c.ticket} {c.check}: {c.status}. {c.detail}" for c in report.checks]),
         _section(
             "Sessions",
-            [
-                f"{s.session} {s.agent}: {', '.join(s.tickets)}; {s.turns} turns of {s.soft}/{s.hard}; {s.outcome}"
-                for s in report.sessions
-            ],
+            [f"{s.session} {s.agent}: {', '.join(s.tickets)}; {_used(s)}; {s.outcome}" for s in report.sessions],
         ),
         _section("Findings", [f"{severity}: {count}" for severity, count in report.findings.items() if count]),
         _section("Notes", list(report.notes)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _used(line: SessionLine) -> str:
+    """Turns against the caps, and what they took where that is known."""
+    money = f", ${line.dollars:.2f}" if line.dollars else ""
+    took = f", {line.tokens:,} tokens{money}" if line.tokens else ""
+    return f"{line.turns} turns of {line.soft}/{line.hard}{took}"
 
 
 def _section(title: str, lines: list[str]) -> str:

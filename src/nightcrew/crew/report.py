@@ -26,7 +26,6 @@ class SessionLine(Document):
     soft: int
     hard: int
     outcome: str
-    brain: str | None = None
     tokens: int = 0
     dollars: float = 0.0
 
@@ -126,7 +125,6 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
                 soft=session.budget.soft,
                 hard=session.budget.hard,
                 outcome=session.outcome or session.state,
-                brain=session.brain,
                 tokens=(took := turns.usage(tx, session.id)).tokens,
                 dollars=took.microdollars / 1e6,
             )

@@ -20,7 +20,7 @@ from tests.coding_agents import program
 from tests.faults.crew_repository import environment, git, nightcrew
 from tests.model_server import BROKEN, OVERLOADED, Asked, Call, Reply, model_server, rate_limited, say
 
-SESSIONS = int(os.environ.get("NIGHTCREW_STORM_SESSIONS", "12"))
+SESSIONS = int(os.environ.get("NIGHTCREW_STORM_SESSIONS", "8"))
 SOFT, HARD = 3, 5
 
 
@@ -126,7 +126,7 @@ def test_no_session_sends_more_than_its_cap_and_all_is_charged(tmp_path: Path) -
 def test_coding_agent_cannot_pass_the_cap_either(tmp_path: Path) -> None:
     """Its own retries included: they come by the meter."""
     claude, looper = program("claude"), Looper(random.Random(5), kills=0.06)
-    count = max(3, SESSIONS // 8)
+    count = max(2, SESSIONS // 8)
     with model_server(script=looper) as server:
         env = prepare(tmp_path, server.url, f'kind = "claude-code"\ncommand = ["{claude}"]', count)
         storm(tmp_path / "repo", env, lambda running: setattr(looper, "running", running))

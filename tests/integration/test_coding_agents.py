@@ -29,7 +29,7 @@ from nightcrew.brains.acp import AcpBrain
 from nightcrew.brains.claude_code import ClaudeCodeBrain
 from nightcrew.brains.codex import CodexBrain
 from nightcrew.brains.protocol import Notes
-from nightcrew.model.errors import BudgetError
+from nightcrew.model.errors import BudgetError, SandboxError
 from nightcrew.model.settings import Brain as Settings
 from nightcrew.sandbox import landlock
 
@@ -246,21 +246,15 @@ def test_background_process_does_not_outlive_the_session(desk: Desk) -> None:
     assert beat.stat().st_size == size
 
 
-def test_machine_without_namespaces_holds_it_all_the_same(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one port is opened by Landlock then; TCP to any other is refused."""
+def test_machine_without_namespaces_runs_no_coding_agent(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Landlock alone could open a port, but not to one address, and not close UDP: nothing is run."""
     if os.uname().sysname != "Linux":
         pytest.skip("Landlock is of Linux")
     monkeypatch.setattr(landlock, "_refused", "a test")
-    (desk.folder / "secret").write_text("top secret")
-    other = desk.serve(lambda asked: ENDED).server_port
-    out = f"cat {desk.folder}/secret; curl -sS -m 3 http://127.0.0.1:{other}/ 2>&1; echo made > f.txt"
-    desk.server.script = lambda asked: shell(asked, out) if asked.turn == 0 else ENDED
-    assert desk.work("claude-code").finished
-    said = desk.server.asked[1].last
-    assert "top secret" not in said
-    assert (desk.folder / "work" / "f.txt").exists()
-    assert desk.server.others in ([], ["/"])
-    assert "nothing here" not in said
+    desk.serve(lambda asked: ENDED)
+    with pytest.raises(SandboxError, match="one way out only"):
+        desk.work("claude-code")
+    assert not desk.server.asked
 
 
 def test_program_that_is_not_there(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.brain_task import Purse
-from tests.model_server import OVERLOADED, ModelServer, Reply, model_server, rate_limited, say
+from tests.model_server import OVERLOADED, Call, ModelServer, Reply, model_server, rate_limited, say
 
 from nightcrew.brains.meter import Meter
 from nightcrew.model.errors import BudgetError
@@ -91,7 +91,7 @@ def test_stranger_on_this_machine_cannot_spend(meter: Meter, server: ModelServer
     [
         "/v1/messages/batches", "/v1/files", "/v1/organizations/x/api_keys", "/", "/v1/messages/../files",
         "/v1/files/%2e%2e/messages", "/v1/files?x=/v1/messages", "//evil/v1/messages", "http://127.0.0.1:1/v1/messages",
-        "http://127.0.0.1:1/v1/messages/x", "/v1/complete",
+        "http://127.0.0.1:1/v1/messages/x", "/v1/complete", "/v1/models",
     ],
 )  # fmt: skip
 def test_only_requests_to_a_model_are_passed_on(path: str, meter: Meter, server: ModelServer, purse: Purse) -> None:
@@ -137,6 +137,22 @@ def test_service_is_not_made_to_fetch_an_address(content: Any, meter: Meter, ser
     status, answer, _ = ask(meter, messages=[{"role": "user", "content": content}])
     assert (status, server.asked, purse.charged) == (400, [], [])
     assert "not to fetch addresses" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_model_and_fields_that_search_are_not_passed_on(path: str, meter: Meter, server: ModelServer) -> None:
+    assert ask(meter, path, model="gpt-4o-search-preview")[0] == 400
+    if path.endswith("count_tokens"):
+        return
+    ask(meter, web_search_options={}, plugins=[{"id": "web"}], tools=[{"type": "shell", "environment": {}}])
+    assert {"web_search_options", "plugins"}.isdisjoint(server.asked[-1].body)
+    assert server.asked[-1].body["tools"] == []
+
+
+def test_figure_that_no_database_holds_is_left_out(meter: Meter, server: ModelServer, purse: Purse) -> None:
+    server.script = lambda asked: say(Call("x", {"input_tokens": 10**20, "cache_read_input_tokens": 5}))
+    assert ask(meter)[0] == 200
+    assert next(iter(purse.took.values())).input_tokens < 10**9
 
 
 def test_words_about_addresses_are_no_addresses(meter: Meter, server: ModelServer) -> None:

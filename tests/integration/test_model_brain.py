@@ -122,6 +122,7 @@ def test_price_is_known_for_known_models(desk: Desk) -> None:
         (Call("read", {"path": "pipe"}), "pipe is not a regular file"),
         (Call("write", {"path": "pipe", "text": "x"}), "pipe is not a regular file"),
         (Call("read", {"path": "dir"}), "links are not followed"),
+        (Call("read", {"path": "folder"}), "folder is not a regular file"),
         (Call("read", {"path": "."}), "a path is needed"),
         (Call("read", {"path": "binary"}), "is not UTF-8 text"),
         (Call("read", {"path": "gone"}), "there is no file gone"),
@@ -141,6 +142,7 @@ def test_call_that_cannot_be_made_is_told_to_the_model(call: Call, said: str, de
     (work / "binary").write_bytes(b"\xff\xfe")
     (work / "twice").write_text("x x")
     os.mkfifo(work / "pipe")
+    (work / "folder").mkdir()
     desk.serve(steps(say(call), say(FINISH)))
     model = "openai:gpt-5" if call.raw else "anthropic:claude-sonnet-5-5"
     assert desk.work(model).finished

@@ -135,6 +135,8 @@ class _Talk:
             return f"it answered with an error: {error}"
         except (OSError, EOFError) as error:
             return f"it broke off: {error}"
+        except ValueError as error:  # An answer that is not of the protocol.
+            return f"it answered what the protocol does not have: {str(error).splitlines()[0]}"
 
 
 class _Client:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from nightcrew.brains.protocol import Answer, Brain, BrainUnavailable, Journal, Piece, Task
-from nightcrew.reliability import Breaker
+from nightcrew.reliability import Breaker, FailureClass
 
 LEFT_ALONE_SECONDS = 300.0
 """How long a brain that could not work is not asked again."""
@@ -40,7 +40,8 @@ class Chain:
             try:
                 answer = brain.work(_for(brain, task, reasons))
             except BrainUnavailable as error:
-                breaker.failed()
+                if error.failure.kind.transient or error.failure.kind is FailureClass.AUTH:
+                    breaker.failed()  # It says something of the brain, not of this ticket.
                 reasons[brain.name] = f"{error.failure.kind}: {error.failure.message}"
                 task.journal.put("unavailable", reasons)
                 continue

@@ -82,6 +82,10 @@ def _kept(home: Path, session: str) -> bool:
     return session.replace("-", "").isalnum() and any(home.glob(f".claude/projects/*/{session}.jsonl"))
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 class _Talk:
     """The conversation with one run of the program."""
 
@@ -122,7 +126,7 @@ class _Talk:
             goes_on(self._name, self._task, self._meter, said)
             return None
         made = ending.read(str(result.get("result") or self._text), self._task, brain=self._name)
-        denied = [str(one.get("tool_name")) for one in result.get("permission_denials") or []]
+        denied = [str(one.get("tool_name")) for one in _list(result.get("permission_denials")) if isinstance(one, dict)]
         if not denied:
             return made
         note = f"It was refused tools that it asked for: {', '.join(sorted(set(denied)))}."
@@ -132,7 +136,10 @@ class _Talk:
         )  # fmt: skip
 
     def _note(self, event: dict[str, Any]) -> None:
-        content = event.get("message", {}).get("content") or []
+        message = event.get("message")
+        content = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(content, list):
+            return
         texts = [str(block.get("text")) for block in content if isinstance(block, dict) and block.get("type") == "text"]
         self._text = "\n".join(texts) or self._text
 
@@ -150,7 +157,7 @@ class _Talk:
         for line in self._running.lines():
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # A line that is no event is noise of the program's.
             if isinstance(event, dict):
                 yield event

@@ -73,8 +73,10 @@ class CodexBrain:
         """The conversation to go on with, if there is one."""
         thread = task.journal.get("thread")
         kept = isinstance(thread, str) and thread.replace("-", "").isalnum()
-        home = task.place / "home" / ".codex" / "sessions"
-        return thread if kept and task.resumed and any(home.glob(f"**/*{thread}*")) else None
+        home = task.place / "home" / ".codex"
+        if not kept or not task.resumed or home.is_symlink() or (home / "sessions").is_symlink():
+            return None
+        return thread if any((home / "sessions").glob(f"*/*/*/*{thread}*")) else None
 
     def _arguments(self, task: Task, meter: Meter) -> list[str]:
         settings = {
@@ -105,6 +107,6 @@ class CodexBrain:
 def _event(line: bytes) -> dict[str, object]:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

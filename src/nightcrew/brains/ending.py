@@ -99,7 +99,7 @@ def read(text: str, task: Task, *, brain: str) -> Answer:
             except ValidationError as error:
                 first = error.errors()[0]
                 where = ".".join(map(str, first["loc"]))
-                return Answer(False, text, f"Its result does not fit: {where}: {first['msg']}.", brain=brain)
+                return Answer(False, _clean(text), f"Its result does not fit: {where}: {first['msg']}.", brain=brain)
     said = _clean(text[-_READ:].strip()) or "It said nothing."
     return Answer(False, said, "It ended without saying whether the work is finished.", brain=brain)
 

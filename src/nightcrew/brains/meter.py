@@ -24,7 +24,7 @@ from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from nightcrew.brains.passable import is_free, is_request, without_reach
+from nightcrew.brains.passable import is_counting, is_question, is_request, without_reach
 from nightcrew.brains.protocol import MustStop, Spent, Turns
 from nightcrew.model.errors import BudgetError, NightcrewError, UsageError
 from nightcrew.reliability import Failure, classify
@@ -37,7 +37,12 @@ _HOP_BY_HOP = frozenset(
         "upgrade", "host", "content-length", "authorization", "x-api-key", "accept-encoding",
     }
 )  # fmt: skip
-_USAGE = re.compile(rb'"(input_tokens|output_tokens|prompt_tokens|completion_tokens)"\s*:\s*(\d+)')
+_INPUT = (b"input_tokens", b"prompt_tokens", b"cache_creation_input_tokens", b"cache_read_input_tokens")
+_USAGE = re.compile(
+    rb'"(input_tokens|output_tokens|prompt_tokens|completion_tokens|cache_creation_input_tokens|cache_read_input_tokens)"'
+    rb"\s*:\s*(\d{1,9})(?!\d)"
+)
+_AT_ONCE = 16
 _MANY_REQUESTS = 429
 _ERRORS = 400
 
@@ -62,6 +67,7 @@ class Meter:
 
     def __init__(self, turns: Turns, *, upstream: str, key: str, place: Path, timeout_seconds: float) -> None:
         self.seen = Seen()
+        self.room = threading.BoundedSemaphore(_AT_ONCE)
         self.token = f"nightcrew-{secrets.token_urlsafe(24)}"
         self.directory = place / "meter"
         self.turns = turns
@@ -189,33 +195,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Charge and pass on a request to a model."""
+        if not self._admitted():
+            return
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > MAX_BODY:
             self._refuse(413, "invalid_request_error", "a body of a stated length, of at most 64 MiB, is needed")
             return
-        body = self.rfile.read(int(length))
-        if not self._admitted():
-            return
-        path = self._own_path()
-        if not is_request(path):
-            if is_free(path):
-                self._pass_on(body, charged=False)
-            else:
+        with self.server.meter.room:
+            body = self.rfile.read(int(length))
+            path = self._own_path()
+            if not is_request(path) and not is_counting(path):
                 self._refuse(404, "not_found_error", "only requests to a model are passed on")
-            return
-        try:
-            passed = without_reach(body)
-        except UsageError as error:
-            self._refuse(400, "invalid_request_error", f"nightcrew: {error}")
-            return
-        self._pass_on(passed, charged=True)
+                return
+            try:
+                passed = without_reach(body)
+            except UsageError as error:
+                self._refuse(400, "invalid_request_error", f"nightcrew: {error}")
+                return
+            self._pass_on(passed, charged=is_request(path))
 
     def do_GET(self) -> None:
         """Pass on a question about models."""
         if not self._admitted():
             return
-        if is_free(self._own_path()):
-            self._pass_on(b"", charged=False)
+        if is_question(self._own_path()):
+            with self.server.meter.room:
+                self._pass_on(b"", charged=False)
         else:
             self._refuse(404, "not_found_error", "only requests to a model are passed on")
 
@@ -271,24 +276,32 @@ class _Handler(BaseHTTPRequestHandler):
         if whole is not None:
             self.send_header("Content-Length", str(len(whole)))
             self.end_headers()
-            self._note(response, name, _counted(whole), whole)
-            self.wfile.write(whole)
+            self._note(response, name, _spent(_counted(whole, {})), whole)
+            self._write(whole)
         else:
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             self._note(response, name, self._streamed(response), b"")
-            self.wfile.write(b"0\r\n\r\n")
+            self._write(b"0\r\n\r\n")
         self._begun = False
 
     def _streamed(self, response: http.client.HTTPResponse) -> Spent:
-        took, tail = Spent(), b""
+        took: dict[bytes, int] = {}
+        tail = b""
         while data := response.read1(1 << 16):
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-            self.wfile.flush()
+            self._write(b"%x\r\n%b\r\n" % (len(data), data))
             self.server.meter.turns.alive()
-            took = _counted(tail + data, took)
+            _counted(tail + data, took)
             tail = data[-64:]
-        return took
+        return _spent(took)
+
+    def _write(self, data: bytes) -> None:
+        """To the agent, if it still listens: that it does not is no failure of the service, whose answer is counted."""
+        try:
+            self.wfile.write(data)
+            self.wfile.flush()
+        except OSError:
+            self.close_connection = True
 
     def _note(self, response: http.client.HTTPResponse, name: str, took: Spent, body: bytes) -> None:
         if name:
@@ -311,13 +324,16 @@ class _TcpHandler(_Handler):
     disable_nagle_algorithm = True  # Headers and body are two writes: with it, each answer would wait 40 ms.
 
 
-def _counted(data: bytes, before: Spent = Spent()) -> Spent:  # noqa: B008 - a tuple of its own
-    """Usage as it goes by, in any of the protocols: the largest figure is the last."""
-    took = {"in": before.input_tokens, "out": before.output_tokens}
+def _counted(data: bytes, took: dict[bytes, int]) -> dict[bytes, int]:
+    """Usage as it goes by, in any of the protocols: the largest figure of each kind is the last."""
     for kind, number in _USAGE.findall(data):
-        side = "in" if kind in (b"input_tokens", b"prompt_tokens") else "out"
-        took[side] = max(took[side], int(number))
-    return Spent(took["in"], took["out"])
+        took[kind] = max(took.get(kind, 0), int(number))
+    return took
+
+
+def _spent(took: dict[bytes, int]) -> Spent:
+    into = sum(took.get(kind, 0) for kind in _INPUT)
+    return Spent(into, max(took.get(b"output_tokens", 0), took.get(b"completion_tokens", 0)))
 
 
 def _headers(given: Any, meter: Meter) -> dict[str, str]:

@@ -11,10 +11,13 @@ from typing import Any
 from nightcrew.model.errors import UsageError
 
 _LOCAL = re.compile(
-    r"custom|function|namespace|local_shell|shell|apply_patch|tool_search\w*|(bash|text_editor|memory)_\d+", re.ASCII
+    r"custom|function|namespace|local_shell|apply_patch|tool_search\w*|(bash|text_editor|memory)_\d+", re.ASCII
 )
 _PATH = re.compile(r"(/v1(beta)?)?/(messages|chat/completions|responses)", re.ASCII)
-_FREE = re.compile(r"(/v1(beta)?)?/(messages/count_tokens|models(/[\w.:-]+)?)", re.ASCII)
+_COUNTING = re.compile(r"(/v1(beta)?)?/messages/count_tokens", re.ASCII)
+_MODELS = re.compile(r"(/v1(beta)?)?/models(/\w[\w.:-]*)?", re.ASCII)
+_REACHING = ("mcp_servers", "web_search_options", "search_parameters", "plugins", "container")
+"""Fields by which a service is told to search, or to call somebody."""
 _ADDRESSES = ("image_url", "file_url", "url")
 
 
@@ -23,9 +26,14 @@ def is_request(path: str) -> bool:
     return _PATH.fullmatch(path) is not None
 
 
-def is_free(path: str) -> bool:
-    """Whether it is a question about models or tokens, which costs nothing."""
-    return _FREE.fullmatch(path) is not None
+def is_counting(path: str) -> bool:
+    """Whether it has tokens counted, which costs nothing."""
+    return _COUNTING.fullmatch(path) is not None
+
+
+def is_question(path: str) -> bool:
+    """Whether it asks which models there are."""
+    return _MODELS.fullmatch(path) is not None
 
 
 def without_reach(body: bytes) -> bytes:
@@ -40,7 +48,10 @@ def without_reach(body: bytes) -> bytes:
         value = None
     if not isinstance(value, dict):
         raise UsageError("a request to a model is a JSON object")
-    value.pop("mcp_servers", None)
+    for name in _REACHING:
+        value.pop(name, None)
+    if "search" in str(value.get("model", "")):
+        raise UsageError("a model that searches the web is not for an agent without a network")
     tools = value.get("tools")
     if isinstance(tools, list):
         value["tools"] = [tool for tool in tools if not isinstance(tool, dict) or _is_local(tool)]

@@ -67,14 +67,17 @@ class Desk:
         """A transaction, in which what was to be written ``soon`` is written too."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
+        written = False
         try:
             with self.project.store.begin() as tx:
                 for write in waiting:
                     write(tx)
+                written = True
                 yield tx
         except BaseException:
             with self._lock:
-                self._waiting = waiting + self._waiting
+                # A write that fails by itself would fail each later one as well.
+                self._waiting = [*(waiting if written or not waiting else ()), *self._waiting]
             raise
 
     def soon(self, write: Callable[[Tx], object]) -> None:

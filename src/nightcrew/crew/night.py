@@ -93,6 +93,12 @@ def _check_brains(project: Project, brain: str | None) -> None:
             settings_of(name, project.settings)
         if any(name != MECHANICAL for name in names) and project.settings.sandbox.mode == "auto" and not available():
             raise SandboxError("this machine has no sandbox, and a brain with a model does not work without one")
+        unpriced = [name for name in names if (own := settings_of(name, project.settings)) and own.kind != "model"]
+        if unpriced and project.settings.budget.dollars is not None:
+            raise ConfigurationError(
+                f"budget.dollars cannot be held for {', '.join(unpriced)}: its requests have no price that is known",
+                hint="Use budget.tokens, budget.minutes or fewer turns for it.",
+            )
         warm(names, project.settings)
     except SandboxError:
         raise
@@ -120,12 +126,26 @@ def run_work(
         else:
             session, shift_id = unfinished
         engine.start(session_workflow, session, session)
-        _follow(project, engine, session, shift_id, on_progress)
+        outcome = _worked(project, engine, session, shift_id, on_progress)
         with project.store.begin() as tx:
-            shifts.end(tx, shift_id, outcome="done")
+            shifts.end(tx, shift_id, outcome=outcome)
         publish_handoffs(project)
         project.pin_ledger()
     return latest(project, shift_id)
+
+
+def _worked(project: Project, engine: "Engine", session: str, shift_id: str, on_progress: OnProgress | None) -> str:
+    """Follow one session to its end; one that broke is ended as that, and its tickets are where they are safe."""
+    from nightcrew.crew.shift import fail_session
+    from nightcrew.engine import WorkflowCancelled, WorkflowFailed, WorkflowQuarantined
+
+    try:
+        _follow(project, engine, session, shift_id, on_progress)
+    except (WorkflowFailed, WorkflowQuarantined, WorkflowCancelled) as error:
+        with project.store.begin() as tx:
+            fail_session(tx, session, str(error))
+        return "failed"
+    return "done"
 
 
 def _begin_work(project: Project, agent: str, manifest: bytes | None) -> tuple[str, str]:

@@ -148,15 +148,15 @@ def _worked(project: Project, session_id: str, line: Line) -> Outcome:
         return check(desk, reader, context)
     except (MustStop, TransientError) as error:
         return Outcome(kind=HandoffKind.DEFERRAL, done=f"The work had to stop: {error}", next="Take it up again.")
-    except (NightcrewError, OSError) as error:
+    except Exception as error:  # One ticket's fault is that ticket's outcome, whatever it is: the others go on.
         return _failed(session.agent, error)
 
 
 def _failed(agent: str, error: Exception) -> Outcome:
     """A failure that trying again does not mend: build's ticket is quarantined, a check was not made, and says so."""
-    text = f"The work failed: {error}"
+    text = f"The work failed: {type(error).__name__}: {error}".encode("utf-8", "replace").decode()
     if agent not in ("qa", "security"):
-        code = error.code if isinstance(error, NightcrewError) else "NC-OS"
+        code = error.code if isinstance(error, NightcrewError) else "NC-OS" if isinstance(error, OSError) else "NC-BUG"
         return Outcome(
             kind=HandoffKind.DEFERRAL, done=text, next="Mend the cause, then release the ticket.", failure=code
         )

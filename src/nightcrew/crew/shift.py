@@ -49,7 +49,7 @@ def _sessions(project: Project, engine: "Engine", session: "Workflow", shift_id:
         engine.enqueue("sessions", session, planned["session"], planned["session"])
         failed = _wait(engine, planned["session"])
         if failed is not None:
-            engine.transaction(f"fail {number}", _on(project, _fail, planned["session"], failed))
+            engine.transaction(f"fail {number}", _on(project, fail_session, planned["session"], failed))
         for ticket in engine.transaction(f"ready {number}", lambda c: merger.ready(store.bind(c))):
             result = engine.step(f"merge {number} {ticket}", partial(merger.try_merge, project, ticket, shift_id))
             engine.transaction(f"merged {number} {ticket}", _on(project, merger.record_merge, ticket, result))
@@ -107,7 +107,7 @@ def _on(project: Project, function: Callable[..., None], *arguments: Any) -> Cal
     return lambda connection: function(project.store.bind(connection), *arguments)
 
 
-def _fail(tx: Tx, session_id: str, error: str) -> None:
+def fail_session(tx: Tx, session_id: str, error: str) -> None:
     """Put the tickets of a session that broke where they are safe: taken-up ones in quarantine, with the reason."""
     for row in sessions.get(tx, session_id).tickets:
         if row.outcome is not None:

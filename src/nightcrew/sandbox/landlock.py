@@ -18,7 +18,6 @@ from nightcrew.sandbox.protocol import Launch
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _SIGNALS_ABI = 6
-_TCP_ABI = 4
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 _refused: str | None = None
@@ -65,7 +64,6 @@ class Landlock:
             "network": not policy.network,
             "ruleset": ruleset,
             "rules": _rules(policy, private=True),
-            "ports": (),
             "families": (_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK),
             "binds": binds,
             "links": links,
@@ -74,10 +72,11 @@ class Landlock:
         return Launch(tuple(argv), f"{self.name}, namespaces, seccomp", isolation, (ruleset,), retry=without_namespaces)
 
     def _plain(self, argv: Sequence[str], policy: Policy, reason: str) -> Launch:
-        port = None if policy.network else policy.port
-        if port is not None and abi() < _TCP_ABI:
+        if policy.port is not None and not policy.network:
+            # A rule for a port has no address, and there is none for UDP: the whole network would be within reach.
             raise SandboxError(
-                "this kernel can open no single port to a command", hint="Permit user namespaces, or use Linux 6.7."
+                f"without namespaces a program cannot be given one way out only ({reason})",
+                hint="Permit user namespaces to this user, use a brain of kind model, or write [sandbox] mode = off.",
             )
         ruleset = _ruleset(restrict_tcp=not policy.network)
         isolation = {
@@ -85,12 +84,10 @@ class Landlock:
             "network": not policy.network,
             "ruleset": ruleset,
             "rules": _rules(policy, private=False),
-            "ports": () if port is None else (port,),
-            "families": (_AF_INET, _AF_INET6, _AF_NETLINK) if policy.network else () if port is None else (_AF_INET,),
+            "families": (_AF_INET, _AF_INET6, _AF_NETLINK) if policy.network else (),
         }
         gaps = [
             f"namespaces ({reason})",
-            *(["UDP"] if port is not None else []),
             "metadata of readable files (chmod, utime)",
             "names, priorities and limits of other processes",
             "System V IPC",

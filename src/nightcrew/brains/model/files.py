@@ -32,9 +32,10 @@ class Tree:
                 descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
             except OSError as error:
                 raise _refused(path, error) from None
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                raise UsageError(f"{path} is not a regular file")
             with os.fdopen(descriptor, "rb") as stream:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise UsageError(f"{path} is not a regular file")
                 try:
                     data = stream.read(MAX_FILE + 1)
                 except OSError as error:

@@ -46,7 +46,7 @@ class Tools:
         try:
             self._repeating = bool(repeated)
             said = tool(**arguments)
-        except UsageError as error:
+        except (UsageError, OSError) as error:
             said = f"Refused: {error}"
         # Names of files, and what commands print, need not be text that a request can hold.
         text = capped(repeated + said).encode("utf-8", "replace").decode()

@@ -9,7 +9,7 @@ from nightcrew.crew.outcome import Outcome
 from nightcrew.crew.project import read_text
 from nightcrew.crew.tasks import DeskJournal, task_of
 from nightcrew.crew.workspace import Git, Workspace, changed_paths, open_workspace
-from nightcrew.model.errors import ConfigurationError, NightcrewError, NotFoundError
+from nightcrew.model.errors import ConfigurationError, NightcrewError, NotFoundError, SandboxError, TransientError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import Change, HandoffKind
 from nightcrew.store import handoffs
@@ -19,7 +19,10 @@ OURS = "@nightcrew.invalid"
 
 def work(desk: Desk, brain: Brain, findings: Sequence[Finding], context: Context) -> Outcome:
     """Work one ticket; whatever was done when it must stop is on the ticket's branch and named in the deferral."""
-    brought = _brought_by_a_person(desk)
+    journal = DeskJournal(desk)
+    if (made := journal.get("outcome")) is not None:
+        return Outcome.read(made, source="the journal")  # Made, and then the process died.
+    brought = _brought_by_a_person(desk) if journal.get("workspace") is None else None
     if brought is not None:
         return Outcome(
             kind=HandoffKind.WORK,
@@ -39,15 +42,26 @@ def _with_brain(desk: Desk, brain: Brain, findings: Sequence[Finding], context: 
             desk, workspace, findings=findings, context=context, resumed=resumed, instructions=_instructions(desk)
         )
         answer = brain.work(task)
-    except (BudgetError, MustStop) as error:
+    except (BudgetError, MustStop, TransientError, SandboxError, OSError) as error:
         stopped = str(error)
-        answer = Answer(False, f"The session had to stop before the ticket was done: {stopped}", "Go on from here.")
+        noted = tuple(map(str, _noted(desk)))
+        words = f"The session had to stop before the ticket was done: {stopped}"
+        answer = Answer(False, words, "Go on from here.", decisions=noted)
     desk.flush()
     state = "" if answer.finished else " (unfinished)"
     message = f"{desk.ticket.title}{state}\n\nTicket: {desk.ticket.id}\nSession: {desk.session}"
     change = deliver(desk, workspace, message, onto=integration_head(desk)) or _kept(desk, workspace)
+    outcome = _outcome(answer, change)
+    DeskJournal(desk).put("outcome", outcome.plain())
     put_away(desk, workspace)
-    return _outcome(answer, change)
+    return outcome
+
+
+def _noted(desk: Desk) -> Sequence[object]:
+    """What the brain at work had decided so far."""
+    journal = DeskJournal(desk)
+    found = journal.get(f"{journal.get('brain')}/decisions")
+    return found if isinstance(found, list) else ()
 
 
 def _instructions(desk: Desk) -> str:
@@ -82,7 +96,7 @@ def _workspace(desk: Desk) -> tuple[Workspace, bool]:
                 return found, True
         except NotFoundError:
             pass  # Lost with its machine: the answers are still there, and what they asked for is done again.
-    start = _start(desk)
+    start = _start(desk) if begun is None else str(begun)
     made = fresh_workspace(desk, "build", commit=start, branch=ticket_branch(desk.ticket.id))
     journal.put("workspace", start)
     return made, False

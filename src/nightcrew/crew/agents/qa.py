@@ -14,6 +14,7 @@ from nightcrew.crew.agents.review import review, words
 from nightcrew.crew.delivery import ticket_branch
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.outcome import Outcome
+from nightcrew.crew.workspace.repository import worktrees_on
 from nightcrew.model.errors import IntegrityError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import Change, Check, HandoffKind, Verdict
@@ -35,11 +36,12 @@ def work(desk: Desk, brain: Chain | None, context: Context) -> Outcome:
         seen = review(desk, brain, context, checks, found)
         found += seen.findings
         checks.append(seen.check)
-        if seen.tests is not None:
+        if seen.tests is not None and tests.status == "passed":
             tried, linted, again = _by_tools(desk, ticket.base, seen.tests.head)
             if tried.status == "passed":
                 head, tests = _taken(desk, seen.tests.head), tried
                 checks = [tests, *linted, seen.check]
+                found += _shown_by(again, found)
             else:
                 found += _shown_by(again, found)
     return Outcome(
@@ -72,10 +74,14 @@ def _shown_by(again: list[Finding], before: list[Finding]) -> list[Finding]:
 
 
 def _taken(desk: Desk, head: str) -> str:
-    """Bring the ticket's branch forward to ``head``, which has QA's tests on top; gives it."""
+    """Bring the ticket's branch forward to ``head``, which has QA's tests on top; gives it.
+
+    A branch that somebody has committed to, or is working on, stays as it is: the commit has a ref of its own.
+    """
     git, ref = desk.project.git, f"refs/heads/{ticket_branch(desk.ticket.id)}"
     now = git.ref(ref)
-    if now != head:
+    free = not worktrees_on(git, ticket_branch(desk.ticket.id))
+    if free and now != head and (now is None or git.is_ancestor(now, head)):
         git.update_refs((ref, head, now or git.zero))
     return head
 

@@ -16,6 +16,8 @@ from nightcrew.model.handoff import Change, Check
 _DIFF_CHARACTERS = 120_000
 _INCOMING = "refs/nightcrew/tests"
 _FILES = ("100644", "100755")
+_STEERING = ("conftest.py", "__init__.py", "setup.py")
+_SETTINGS = (".ini", ".cfg", ".toml", ".yml", ".yaml")
 
 
 @dataclass(frozen=True)
@@ -96,4 +98,7 @@ def _new_tests(desk: Desk, left: Change | None) -> tuple[Change | None, str]:
 
 def is_test(path: str, patterns: Sequence[str]) -> bool:
     """Whether a path lies where QA may write, by the patterns of ``checks.test_paths``."""
+    name = path.rpartition("/")[2]
+    if name in _STEERING or path.startswith(".") or "/." in path or name.endswith(_SETTINGS):
+        return False  # It steers how tests run, and is none.
     return any(fnmatchcase(path, pattern) for pattern in patterns)

@@ -68,8 +68,6 @@ def _restrict(isolation: dict[str, Any]) -> None:
     ruleset = isolation["ruleset"]
     for path, access in isolation["rules"]:
         _allow(ruleset, path, access)
-    for port in isolation["ports"]:
-        linux.landlock_allow_port(ruleset, port)
     if os.getuid() == 0 or isolation["namespaces"]:
         linux.keep_capabilities(_KEPT_CAPABILITIES)
     linux.prctl(PR_SET_NO_NEW_PRIVS, 1)

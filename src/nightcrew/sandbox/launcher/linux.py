@@ -32,7 +32,6 @@ MOUNT_ATTR_RDONLY = 1
 MOUNT_ATTR_NOSUID = 2
 AT_RECURSIVE = 0x8000
 AT_FDCWD = -100
-_LANDLOCK_CONNECT_TCP = 2
 
 
 def _check(result: int, what: str) -> int:
@@ -110,16 +109,6 @@ def landlock_allow(ruleset: int, descriptor: int, access: int) -> None:
     """Add to ``ruleset`` that beneath the open ``descriptor`` the rights ``access`` are granted; raises OSError."""
     attributes = _PathBeneath(access, descriptor)
     syscall(SYS_LANDLOCK_ADD_RULE, ruleset, 1, ctypes.byref(attributes), 0, what="landlock_add_rule")
-
-
-class _Port(ctypes.Structure):
-    _fields_ = (("allowed_access", ctypes.c_uint64), ("port", ctypes.c_uint64))
-
-
-def landlock_allow_port(ruleset: int, port: int) -> None:
-    """Add to ``ruleset`` that TCP connections to ``port`` are granted; raises OSError."""
-    attributes = _Port(_LANDLOCK_CONNECT_TCP, port)
-    syscall(SYS_LANDLOCK_ADD_RULE, ruleset, 2, ctypes.byref(attributes), 0, what="landlock_add_rule")
 
 
 class _CapabilityHeader(ctypes.Structure):

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,8 @@ def test_answer_that_was_paid_for_is_not_asked_for_again(kind: str, tmp_path: Pa
         turns = [one.turn for one in server.asked]
     assert looper.killed == 2
     assert len(turns) == 8
-    assert turns == sorted(turns), "the conversation goes on, it is not begun anew"
+    # Claude Code writes its conversation down itself: what it had not yet written at a kill, the last answer, is lost.
+    assert 0 not in turns[1:], "the conversation goes on, it is not begun anew"
+    assert all(later >= before - 1 for before, later in pairwise(turns))
     if kind == "model":
         assert turns == [0, 1, 1, 2, 3, 3, 4, 5]

@@ -293,3 +293,11 @@ def test_conversation_is_taken_up_again_after_a_crash(desk: Desk) -> None:
     assert desk.work("claude-code", resumed=True).finished
     assert "interrupted and has been started again" in desk.server.asked[-1].text
     assert desk.server.asked[-1].turn >= 2
+
+
+def test_conversation_that_is_gone_is_begun_anew_with_the_whole_task(desk: Desk) -> None:
+    """Killed before the program wrote anything down: what is left is a session's name."""
+    desk.journal.put("session", "00000000-0000-0000-0000-000000000000")
+    desk.serve(lambda asked: ENDED)
+    assert desk.work("claude-code", resumed=True).finished
+    assert "Add triple" in desk.server.asked[0].text

@@ -230,3 +230,13 @@ def test_body_without_a_length_is_refused(meter: Meter, purse: Purse) -> None:
     connection.request("POST", "/v1/messages", iter([b"{}"]), {"x-api-key": meter.token}, encode_chunked=True)
     assert connection.getresponse().status == 413
     assert purse.charged == []
+
+
+def test_refused_request_leaves_no_body_behind_that_is_taken_for_the_next(meter: Meter, server: ModelServer) -> None:
+    inner = json.dumps(BODY)
+    smuggled = f"POST /v1/messages HTTP/1.1\r\nx-api-key: {meter.token}\r\nContent-Length: {len(inner)}\r\n\r\n{inner}"
+    connection = http.client.HTTPConnection("127.0.0.1", meter.port, timeout=10)
+    connection.request("POST", "/v1/messages", smuggled, {"x-api-key": "wrong"})
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("connection")) == (401, "close")
+    assert server.asked == []

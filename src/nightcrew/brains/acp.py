@@ -19,11 +19,10 @@ from acp.schema import (
 )
 
 from nightcrew.brains import ending, prompt
-from nightcrew.brains.agent_process import ANTHROPIC, check_stopped, goes_on, look, metered, started
+from nightcrew.brains.agent_process import ANTHROPIC, AgentBrain, check_stopped, goes_on, look, metered, started
 from nightcrew.brains.meter import Meter
 from nightcrew.brains.protocol import Answer, Task
 from nightcrew.model.errors import ConfigurationError
-from nightcrew.model.settings import Brain
 from nightcrew.sandbox import Live
 
 _LOOK_SECONDS = 0.2
@@ -32,25 +31,11 @@ _CHANGING = frozenset({"edit", "delete", "move"})
 _START_SECONDS = 60.0
 
 
-class AcpBrain:
+class AcpBrain(AgentBrain):
     """Works tickets with an agent of the protocol, in the sandbox, with a budget that it cannot pass."""
 
-    def __init__(self, name: str, settings: Brain) -> None:
-        self._name = name
-        self._settings = settings
-
-    @property
-    def name(self) -> str:
-        """See Brain."""
-        return self._name
-
-    def work(self, task: Task) -> Answer:
-        """See Brain."""
-        while (answer := self._once(task)) is None:
-            task = replace(task, resumed=True)
-        return answer
-
-    def _once(self, task: Task) -> Answer | None:
+    def once(self, task: Task) -> Answer | None:
+        """See AgentBrain."""
         if not self._settings.command:
             raise ConfigurationError(f"brain {self._name}: an agent of the protocol needs its command")
         with metered(self._name, self._settings, task, upstream=ANTHROPIC) as meter:

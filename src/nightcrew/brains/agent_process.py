@@ -1,12 +1,14 @@
 """What brains that drive a coding agent's program share: the program in the sandbox, the meter as its way out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from nightcrew.brains.keys import key_of
 from nightcrew.brains.meter import Meter
 from nightcrew.brains.program import argv_of
-from nightcrew.brains.protocol import BrainUnavailable, MustStop, Task
+from nightcrew.brains.protocol import Answer, BrainUnavailable, MustStop, Task
 from nightcrew.model.errors import ConfigurationError
 from nightcrew.model.settings import Brain
 from nightcrew.reliability import Failure, FailureClass
@@ -16,6 +18,29 @@ ANTHROPIC = "https://api.anthropic.com"
 OPENAI = "https://api.openai.com/v1"
 FAILED_ENOUGH = 6
 """Requests in a row that the service did not answer, after which the program is ended."""
+
+
+class AgentBrain(ABC):
+    """A brain that drives a program: it runs once, or again after waiting for a service with a limit."""
+
+    def __init__(self, name: str, settings: Brain) -> None:
+        self._name = name
+        self._settings = settings
+
+    @property
+    def name(self) -> str:
+        """See ``protocol.Brain``."""
+        return self._name
+
+    def work(self, task: Task) -> Answer:
+        """See ``protocol.Brain``."""
+        while (answer := self.once(task)) is None:
+            task = replace(task, resumed=True)  # The service takes requests again: the conversation goes on.
+        return answer
+
+    @abstractmethod
+    def once(self, task: Task) -> Answer | None:
+        """One run of the program; None if it had to wait for its service, and is to go on now."""
 
 
 @contextmanager

@@ -75,15 +75,14 @@ def _words(reasons: dict[str, str]) -> str:
     return "; ".join(f"{name} could not: {reason}" for name, reason in reasons.items())
 
 
+_breakers: dict[str, Breaker] = {}
+"""One a brain, for the life of the process: what one ticket found out is known to the next."""
+
+
 def _breaker(name: str) -> Breaker:
-    found = Breaker.named(f"brain {name}")
-    if not found.tripped and found not in _MADE:
-        found = Breaker(f"brain {name}", failures=1, window=LEFT_ALONE_SECONDS, reset=LEFT_ALONE_SECONDS).share()
-        _MADE.add(found)
-    return found
-
-
-_MADE: set[Breaker] = set()
+    if name not in _breakers:
+        _breakers[name] = Breaker(name, failures=1, window=LEFT_ALONE_SECONDS, reset=LEFT_ALONE_SECONDS)
+    return _breakers[name]
 
 
 class _Prefixed:

@@ -7,51 +7,34 @@ event, and ``--resume`` restores the conversation.
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from nightcrew.brains import ending, prompt
-from nightcrew.brains.agent_process import ANTHROPIC, check_stopped, goes_on, look, metered, started
+from nightcrew.brains.agent_process import ANTHROPIC, AgentBrain, check_stopped, goes_on, look, metered, started
 from nightcrew.brains.meter import Meter
 from nightcrew.brains.protocol import Answer, Task
-from nightcrew.model.settings import Brain
 from nightcrew.sandbox import Live
 
 _TOOLS = {"build": "Bash,Edit,Read", "qa": "Bash,Edit,Read", "security": "Bash,Read"}
 _USUAL = ("claude",)
 
 
-class ClaudeCodeBrain:
+class ClaudeCodeBrain(AgentBrain):
     """Works tickets with Claude Code, in the sandbox, with a budget that it cannot pass."""
 
-    def __init__(self, name: str, settings: Brain) -> None:
-        self._name = name
-        self._settings = settings
-
-    @property
-    def name(self) -> str:
-        """See Brain."""
-        return self._name
-
-    def work(self, task: Task) -> Answer:
-        """See Brain."""
-        while (answer := self._once(task)) is None:
-            task = replace(task, resumed=True)  # The service takes requests again: the conversation goes on.
-        return answer
-
-    def _once(self, task: Task) -> Answer | None:
-        """One run of the program; None if it had to wait for its service, and is to go on now."""
+    def once(self, task: Task) -> Answer | None:
+        """See AgentBrain."""
         with metered(self._name, self._settings, task, upstream=ANTHROPIC) as meter:
-            arguments, environment = self._arguments(task), self._environment(meter)
+            session = _session(task)
+            arguments, environment = self._arguments(task, session), self._environment(meter)
             with started(
                 self._name, self._settings, task, meter, usual=_USUAL, arguments=arguments, environment=environment
             ) as running:
                 talk = _Talk(running, task, meter, self._name)
-                result = talk.through()
+                result = talk.through(again=session is not None)
             return talk.answer(result)
 
-    def _arguments(self, task: Task) -> list[str]:
+    def _arguments(self, task: Task, session: str | None) -> list[str]:
         words = [
             "-p", "--bare", "--verbose", "--output-format", "stream-json", "--input-format", "stream-json",
             "--permission-mode", "bypassPermissions", "--tools", _TOOLS.get(task.agent, _TOOLS["build"]),
@@ -59,8 +42,7 @@ class ClaudeCodeBrain:
         ]  # fmt: skip
         if self._settings.model:
             words += ["--model", self._settings.model]
-        session = task.journal.get("session")
-        if isinstance(session, str) and task.resumed and _kept(task.place / "home", session):
+        if session is not None:
             words += ["--resume", session]
         return words
 
@@ -77,9 +59,12 @@ class ClaudeCodeBrain:
         }
 
 
-def _kept(home: Path, session: str) -> bool:
-    """Whether the program has the conversation still."""
-    return session.replace("-", "").isalnum() and any(home.glob(f".claude/projects/*/{session}.jsonl"))
+def _session(task: Task) -> str | None:
+    """The conversation to go on with: one that the program has still. It writes it down itself, and not at once."""
+    session = task.journal.get("session")
+    if not task.resumed or not isinstance(session, str) or not session.replace("-", "").isalnum():
+        return None
+    return session if any((task.place / "home").glob(f".claude/projects/*/{session}.jsonl")) else None
 
 
 def _list(value: Any) -> list[Any]:
@@ -96,12 +81,10 @@ class _Talk:
         self._name = name
         self._wrapped_up = False
         self._text = ""
-        self._denied: list[str] = []
 
-    def through(self) -> dict[str, Any]:
-        """Ask, listen to the end, and give the result event; empty if there was none."""
+    def through(self, *, again: bool) -> dict[str, Any]:
+        """Ask, listen to the end, and give the result event; empty if there was none. ``again``: it knows the task."""
         task = self._task
-        again = task.resumed and task.journal.get("session") is not None
         asked = [prompt.resumed()] if again else [prompt.request(task)]
         self._say(prompt.joined([*asked, prompt.finish(task)]))
         result: dict[str, Any] = {}

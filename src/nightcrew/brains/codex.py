@@ -1,37 +1,21 @@
 """The brain that drives ``codex exec --json``. It has no turn cap of its own: the meter has."""
 
 import json
-from dataclasses import replace
 
 from nightcrew.brains import ending, prompt
-from nightcrew.brains.agent_process import OPENAI, check_stopped, goes_on, look, metered, started
+from nightcrew.brains.agent_process import OPENAI, AgentBrain, check_stopped, goes_on, look, metered, started
 from nightcrew.brains.meter import Meter
 from nightcrew.brains.protocol import Answer, Task
-from nightcrew.model.settings import Brain
 
 _USUAL = ("codex",)
 _KEY = "NIGHTCREW_TOKEN"
 
 
-class CodexBrain:
+class CodexBrain(AgentBrain):
     """Works tickets with Codex, in the sandbox, with a budget that it cannot pass."""
 
-    def __init__(self, name: str, settings: Brain) -> None:
-        self._name = name
-        self._settings = settings
-
-    @property
-    def name(self) -> str:
-        """See Brain."""
-        return self._name
-
-    def work(self, task: Task) -> Answer:
-        """See Brain."""
-        while (answer := self._once(task)) is None:
-            task = replace(task, resumed=True)
-        return answer
-
-    def _once(self, task: Task) -> Answer | None:
+    def once(self, task: Task) -> Answer | None:
+        """See AgentBrain."""
         with metered(self._name, self._settings, task, upstream=OPENAI) as meter:
             with started(
                 self._name,

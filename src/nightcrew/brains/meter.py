@@ -309,9 +309,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.meter.answered(response.status, dict(response.getheaders()), body)
 
     def _refuse(self, status: int, kind: str, message: str) -> None:
+        """Answer with an error, and close: a body that was not read must not be taken for the next request."""
+        self.close_connection = True
         data = json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        self.send_header("Connection", "close")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

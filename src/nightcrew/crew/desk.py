@@ -15,7 +15,7 @@ from nightcrew.model.errors import BudgetError
 from nightcrew.model.finding import Finding
 from nightcrew.model.manifest import Line
 from nightcrew.model.ticket import Ticket
-from nightcrew.sandbox import Completed, Live, Policy, live, named, run, scrubbed_environment
+from nightcrew.sandbox import Completed, Live, Policy, Sandbox, live, named, run, scrubbed_environment
 from nightcrew.store import findings, sessions, shifts, turns
 from nightcrew.store.findings import FindingState
 from nightcrew.store.store import Tx
@@ -67,17 +67,18 @@ class Desk:
         """A transaction, in which what was to be written ``soon`` is written too."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        written = False
+        writing = False
         try:
             with self.project.store.begin() as tx:
+                writing = True
                 for write in waiting:
                     write(tx)
-                written = True
+                writing = False
                 yield tx
         except BaseException:
-            with self._lock:
-                # A write that fails by itself would fail each later one as well.
-                self._waiting = [*(waiting if written or not waiting else ()), *self._waiting]
+            if not writing:  # A write that fails by itself would fail each later transaction as well.
+                with self._lock:
+                    self._waiting = [*waiting, *self._waiting]
             raise
 
     def soon(self, write: Callable[[Tx], object]) -> None:
@@ -134,14 +135,17 @@ class Desk:
             return "stopped: the shift's time is over"
         return None
 
-    def runner(self, workspace: Path, *, readable: Sequence[Path] = ()) -> Callable[..., Completed]:
-        """A function that runs commands at ``workspace`` in the sandbox, in a scrubbed environment."""
-        temp = self.place / "tmp"
-        home = self.place / "home"
-        for folder in (temp, home):
+    def _private(self) -> tuple[tuple[Path, Path], bool, Sandbox | None]:
+        """The private folders of this work (temporary files, home), whether the sandbox is off, and which it is."""
+        folders = (self.place / "tmp", self.place / "home")
+        for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
         mode = self.project.settings.sandbox.mode
-        off, sandbox = mode == "off", named(mode)
+        return folders, mode == "off", named(mode)
+
+    def runner(self, workspace: Path, *, readable: Sequence[Path] = ()) -> Callable[..., Completed]:
+        """A function that runs commands at ``workspace`` in the sandbox, in a scrubbed environment."""
+        (temp, home), off, sandbox = self._private()
         borrowed = tuple(readable)
 
         def call(
@@ -176,11 +180,7 @@ class Desk:
 
     def opener(self, workspace: Path, *, readable: Sequence[Path] = ()) -> Callable[..., AbstractContextManager[Live]]:
         """A function that starts a program at ``workspace`` in the sandbox, to be talked to; see ``brains.Open``."""
-        temp, home = self.place / "tmp", self.place / "home"
-        for folder in (temp, home):
-            folder.mkdir(parents=True, exist_ok=True)
-        mode = self.project.settings.sandbox.mode
-        off, sandbox = mode == "off", named(mode)
+        (temp, home), off, sandbox = self._private()
         borrowed = tuple(readable)
 
         def call(

@@ -83,29 +83,26 @@ def run_shift(
 
 def _check_brains(project: Project, brain: str | None) -> None:
     """Every brain that may be asked exists, before the night begins; what they need is loaded meanwhile."""
-    from nightcrew.brains import MECHANICAL, settings_of, warm
+    from nightcrew.brains import settings_of, warm
     from nightcrew.sandbox import available
 
+    everyone = [name for agent in planning.agents_of(project) for name in brain_names(project, agent)]
+    names = [brain] if brain else everyone
     try:
-        everyone = [name for agent in planning.agents_of(project) for name in brain_names(project, agent)]
-        names = [brain] if brain else everyone
-        for name in names:
-            settings_of(name, project.settings)
-        if any(name != MECHANICAL for name in names) and project.settings.sandbox.mode == "auto" and not available():
-            raise SandboxError("this machine has no sandbox, and a brain with a model does not work without one")
-        unpriced = [name for name in names if (own := settings_of(name, project.settings)) and own.kind != "model"]
-        if unpriced and project.settings.budget.dollars is not None:
-            raise ConfigurationError(
-                f"budget.dollars cannot be held for {', '.join(unpriced)}: its requests have no price that is known",
-                hint="Use budget.tokens, budget.minutes or fewer turns for it.",
-            )
-        warm(names, project.settings)
-    except SandboxError:
-        raise
+        kinds = {name: own.kind for name in names if (own := settings_of(name, project.settings)) is not None}
     except ConfigurationError as error:
         if brain:
             raise UsageError(str(error), hint=error.hint) from None
         raise
+    if kinds and project.settings.sandbox.mode == "auto" and not available():
+        raise SandboxError("this machine has no sandbox, and a brain with a model does not work without one")
+    unpriced = [name for name, kind in kinds.items() if kind != "model"]
+    if unpriced and project.settings.budget.dollars is not None:
+        raise ConfigurationError(
+            f"budget.dollars cannot be held for {', '.join(unpriced)}: its requests have no price that is known",
+            hint="Use budget.tokens, budget.minutes or fewer turns for it.",
+        )
+    warm(names, project.settings)
 
 
 def run_work(

@@ -11,7 +11,7 @@ from nightcrew.crew.desk import Desk
 from nightcrew.crew.workspace import Workspace
 from nightcrew.model.finding import Finding
 from nightcrew.sandbox import Completed
-from nightcrew.store import journal, ledger, records, shifts, turns
+from nightcrew.store import journal, ledger, shifts, turns
 
 _POLL_SECONDS = 0.5
 _TO_WORK_AFTER = timedelta(minutes=2)
@@ -138,6 +138,3 @@ class DeskJournal:
             del self._known[key]
         with self._desk.begin() as tx:
             journal.forget(tx, *self._of, prefix)
-
-
-__all__ = ["DeskJournal", "DeskTurns", "records", "task_of"]

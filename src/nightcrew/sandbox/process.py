@@ -26,8 +26,9 @@ class Policy:
     ``writable``: trees that may be read and written. ``readable``: trees that may be read and executed, beside the
     system's (``/usr``, ``/lib``, ``/bin``, ``/etc``, this Python's prefix). ``network``: whether sockets may reach
     anything but the command's own processes. ``port``: the one TCP port of this machine's loopback that may be
-    connected to without ``network``; where the command has a network of its own, it is brought in by ``relay.through``.
-    ``off``: run without a sandbox, because the user wrote so (the environment is scrubbed all the same).
+    connected to without ``network``; where the command has a network of its own, it is brought in by ``relay.through``,
+    and a sandbox that cannot open one port alone refuses. ``off``: run without a sandbox, because the user wrote so
+    (the environment is scrubbed all the same).
     """
 
     writable: tuple[Path, ...] = ()

@@ -1,6 +1,7 @@
 """The build agent: takes a person's finished work, or has a brain do the work, and hands the commit to QA."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from nightcrew.brains import MECHANICAL, Answer, Brain, Context
 from nightcrew.crew.delivery import deliver, fresh_workspace, integration_head, parted_at, put_away, ticket_branch
@@ -21,6 +22,8 @@ def work(desk: Desk, brain: Brain, findings: Sequence[Finding], context: Context
     """Work one ticket; whatever was done when it must stop is on the ticket's branch and named in the deferral."""
     journal = DeskJournal(desk)
     if (made := journal.get("outcome")) is not None:
+        with suppress(NotFoundError):
+            put_away(desk, open_workspace(desk.place / "build"))
         return Outcome.read(made, source="the journal")  # Made, and then the process died.
     brought = _brought_by_a_person(desk) if journal.get("workspace") is None else None
     if brought is not None:
@@ -36,16 +39,14 @@ def work(desk: Desk, brain: Brain, findings: Sequence[Finding], context: Context
 
 def _with_brain(desk: Desk, brain: Brain, findings: Sequence[Finding], context: Context) -> Outcome:
     workspace, resumed = _workspace(desk)
-    stopped = ""
     try:
         task = task_of(
             desk, workspace, findings=findings, context=context, resumed=resumed, instructions=_instructions(desk)
         )
         answer = brain.work(task)
     except (BudgetError, MustStop, TransientError, SandboxError, OSError) as error:
-        stopped = str(error)
         noted = tuple(map(str, _noted(desk)))
-        words = f"The session had to stop before the ticket was done: {stopped}"
+        words = f"The session had to stop before the ticket was done: {error}"
         answer = Answer(False, words, "Go on from here.", decisions=noted)
     desk.flush()
     state = "" if answer.finished else " (unfinished)"

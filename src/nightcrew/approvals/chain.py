@@ -3,14 +3,19 @@
 The first enrolment is signed by the key that it enrols. Each later statement is signed by reviewers who are enrolled
 and not revoked at that point, and names the repository and the statement before it, so that none can be left out,
 moved, or taken from another repository. The order of the chain, not the times in it, decides who could sign.
+
+A person has one name and may have several keys: any reviewer admits a new name, but only a key of that name admits
+another key under it, so that nobody can decide as somebody else. A review on GitHub signs no statement of the chain.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from hashlib import sha256
 
+from nightcrew.approvals import ed25519
 from nightcrew.approvals.reviewer import Refused, Reviewer, signers_of
-from nightcrew.approvals.signer import key_id_of
+from nightcrew.approvals.signer import key_id_of, raw_material
 from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.errors import DocumentError
 from nightcrew.model.statement import (
@@ -30,6 +35,9 @@ from nightcrew.model.statement import (
     subject_digest,
     to_base64,
 )
+
+CHAIN_KINDS = HUMAN_KINDS - {SignerKind.GITHUB}
+"""The kinds whose signature enrols and revokes."""
 
 
 def enrolment(
@@ -59,19 +67,26 @@ def enrolment(
 
 
 def revocation(
-    repository: str, previous: bytes, *, key_id: str, reason: str, time: datetime, nonce: str
+    repository: str, previous: bytes, *, key_ids: Sequence[str], reason: str, time: datetime, nonce: str
 ) -> RevocationStatement:
-    """The statement that revokes a key."""
-    predicate = RevocationPredicate(key_id=key_id, reason=reason, time=time, nonce=nonce)
-    return RevocationStatement(subject=link(repository, previous, key_id), predicate=predicate)
+    """The statement that revokes keys of one person: the first is named in the predicate, all of them are subjects."""
+    predicate = RevocationPredicate(key_id=key_ids[0], reason=reason, time=time, nonce=nonce)
+    return RevocationStatement(subject=link(repository, previous, *key_ids), predicate=predicate)
 
 
-def link(repository: str, previous: bytes | None, key_id: str) -> tuple[Subject, ...]:
-    """The subjects of an entry: its repository, the entry before it (None for the first), and the key it speaks of."""
-    digests = {"key": key_id, "repository": sha256_hex(repository.encode())}
+def link(repository: str, previous: bytes | None, *key_ids: str) -> tuple[Subject, ...]:
+    """The subjects of an entry: its repository, the entry before it (None for the first), and the keys it speaks of."""
+    digests = {"repository": sha256_hex(repository.encode())}
+    digests |= {"key" if number == 1 else f"key/{number}": key_id for number, key_id in enumerate(key_ids, start=1)}
     if previous is not None:
         digests["previous"] = sha256_hex(previous)
     return tuple(Subject(name=name, digest=DigestSet(sha256=value)) for name, value in sorted(digests.items()))
+
+
+def follows(statement: EnrolmentStatement | RevocationStatement, repository: str, previous: bytes | None) -> bool:
+    """Whether the statement was made to come right after ``previous`` in the chain of this repository."""
+    expected = link(repository, previous, *_keys_of(statement))
+    return subject_digest(statement.subject) == subject_digest(expected)
 
 
 def extend(
@@ -90,14 +105,19 @@ def extend(
         statement = read_statement(envelope.body())
         if not isinstance(statement, EnrolmentStatement | RevocationStatement):
             raise Refused(f"a statement of type {statement.predicateType} enrols and revokes nobody")
-        if subject_digest(statement.subject) != subject_digest(link(repository, previous, statement.predicate.key_id)):
+        if not follows(statement, repository, previous):
             raise Refused("it does not follow the entry before it in this repository's chain")
         if isinstance(statement, RevocationStatement):
-            signers_of(envelope, reviewers, service_key_id)
-            return _revoked(reviewers, statement.predicate)
+            _signers(envelope, reviewers, service_key_id)
+            return _revoked(reviewers, statement)
         return (*reviewers, _enrolled(reviewers, envelope, statement.predicate, previous, service_key_id))
     except DocumentError as error:
         raise Refused(str(error)) from None
+
+
+def can_sign(reviewers: Iterable[Reviewer]) -> bool:
+    """Whether one of ``reviewers`` could sign an entry of the chain."""
+    return any(reviewer.active and reviewer.kind in CHAIN_KINDS for reviewer in reviewers)
 
 
 def replay(entries: Iterable[bytes], *, repository: str, service_key_id: str | None) -> tuple[Reviewer, ...]:
@@ -118,6 +138,24 @@ def replay(entries: Iterable[bytes], *, repository: str, service_key_id: str | N
     return reviewers
 
 
+def _keys_of(statement: EnrolmentStatement | RevocationStatement) -> tuple[str, ...]:
+    """The keys it speaks of: one, or for a revocation several, as ``key``, ``key/2``, ``key/3`` and so on."""
+    digests = {subject.name: subject.digest.sha256 for subject in statement.subject}
+    more: list[str] = []
+    while isinstance(statement, RevocationStatement) and (key_id := digests.get(f"key/{len(more) + 2}")):
+        more.append(key_id)
+    return (statement.predicate.key_id, *more)
+
+
+def _signers(envelope: Envelope, reviewers: tuple[Reviewer, ...], service_key_id: str | None) -> tuple[Reviewer, ...]:
+    """Who signed an entry; raises Refused, before anything is verified, for a kind that signs none."""
+    signed_by = {signature.keyid for signature in envelope.signatures}
+    for reviewer in reviewers:
+        if reviewer.key_id in signed_by and reviewer.kind not in CHAIN_KINDS:
+            raise Refused(f"a key of kind {reviewer.kind.value} enrols and revokes nobody")
+    return signers_of(envelope, reviewers, service_key_id)
+
+
 def _enrolled(
     reviewers: tuple[Reviewer, ...],
     envelope: Envelope,
@@ -128,13 +166,10 @@ def _enrolled(
     public_key = from_base64(predicate.public_key, source="public key")
     if key_id_of(public_key) != predicate.key_id:
         raise Refused("the key id is not that of the public key")
-    if predicate.kind not in HUMAN_KINDS or predicate.key_id == service_key_id:
+    if predicate.kind not in HUMAN_KINDS or _holds(public_key, predicate.kind, service_key_id):
         raise Refused("a key that no person holds cannot be a reviewer's")
     if any(other.key_id == predicate.key_id for other in reviewers):
         raise Refused(f"the key {predicate.key_id[:16]} has been enrolled before")
-    # Case is folded: two names that a person cannot tell apart at a glance are one name.
-    if any(other.active and other.name.casefold() == predicate.reviewer.casefold() for other in reviewers):
-        raise Refused(f"there is already a reviewer named {predicate.reviewer}")
     candidate = Reviewer(
         name=predicate.reviewer,
         key_id=predicate.key_id,
@@ -143,14 +178,47 @@ def _enrolled(
         enrolled=predicate.time,
         enrolled_by=(),
     )
-    signers = signers_of(envelope, reviewers if previous is not None else (candidate,), service_key_id)
-    return replace(candidate, enrolled_by=tuple(signer.name for signer in signers))
+    signers = _signers(envelope, reviewers if previous is not None else (candidate,), service_key_id)
+    _check_name(predicate.reviewer, reviewers, signers)
+    return replace(candidate, enrolled_by=tuple(dict.fromkeys(signer.name for signer in signers)))
 
 
-def _revoked(reviewers: tuple[Reviewer, ...], predicate: RevocationPredicate) -> tuple[Reviewer, ...]:
-    if not any(reviewer.active and reviewer.key_id == predicate.key_id for reviewer in reviewers):
-        raise Refused(f"there is no reviewer with the key {predicate.key_id[:16]} to revoke")
+def _check_name(name: str, reviewers: tuple[Reviewer, ...], signers: tuple[Reviewer, ...]) -> None:
+    # Case is folded: two names that a person cannot tell apart at a glance are one name.
+    namesakes = {other.name for other in reviewers if other.active and other.name.casefold() == name.casefold()}
+    if namesakes - {name}:
+        raise Refused(f"there is already a reviewer named {name}, written {', '.join(namesakes)}")
+    if namesakes and all(signer.name != name for signer in signers):
+        raise Refused(
+            f"there is already a reviewer named {name}: only a key of {name} can sign the enrolment of another one"
+        )
+
+
+def _holds(public_key: bytes, kind: SignerKind, service_key_id: str | None) -> bool:
+    """Whether the key is nightcrew's own: as it is, or wrapped up as one of another kind."""
+    if service_key_id is None:
+        return False
+    if key_id_of(public_key) == service_key_id:
+        return True
+    material = raw_material(kind, public_key)
+    size = ed25519.PUBLIC_KEY_BYTES
+    return any(
+        sha256(material[start : start + size]).hexdigest() == service_key_id
+        for start in range(len(material) - size + 1)
+    )
+
+
+def _revoked(reviewers: tuple[Reviewer, ...], statement: RevocationStatement) -> tuple[Reviewer, ...]:
+    active = {reviewer.key_id: reviewer for reviewer in reviewers if reviewer.active}
+    key_ids = _keys_of(statement)
+    for key_id in key_ids:
+        if key_id not in active:
+            raise Refused(f"there is no reviewer with the key {key_id[:16]} to revoke")
+    if len({active[key_id].name for key_id in key_ids}) > 1:
+        raise Refused("it revokes keys of more than one reviewer")
+    if not can_sign(reviewer for key_id, reviewer in active.items() if key_id not in key_ids):
+        raise Refused("it leaves nobody who could enrol a reviewer")
     return tuple(
-        replace(reviewer, revoked=predicate.time) if reviewer.key_id == predicate.key_id else reviewer
+        replace(reviewer, revoked=statement.predicate.time) if reviewer.key_id in key_ids else reviewer
         for reviewer in reviewers
     )

@@ -1,17 +1,66 @@
-"""Signing a decision."""
+"""Writing down and signing a decision."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nightcrew.approvals.signer import Signer, sign_statement
+from nightcrew.model.canonical import digest
 from nightcrew.model.clock import Clock
 from nightcrew.model.review import Decision
-from nightcrew.model.statement import ApprovalPredicate, ApprovalStatement, Envelope, Subject
+from nightcrew.model.statement import ApprovalPredicate, ApprovalStatement, DigestSet, Envelope, Subject
+
+
+GROUP = "group/"
+"""What the review id of a decision about several reviews begins with."""
 
 
 def fresh_nonce() -> str:
     """128 random bits as 32 hexadecimal digits, from the system's generator."""
     return secrets.token_hex(16)
+
+
+def group_id(review_ids: Iterable[str]) -> str:
+    """The name under which several reviews are decided by one signature."""
+    return GROUP + digest(sorted(review_ids))[:16]
+
+
+def member(review_id: str, subject_digest: str) -> Subject:
+    """One review of such a group as a subject of the decision; ``subject_digest`` stands for the review's own."""
+    return Subject(name=f"review/{review_id}", digest=DigestSet(sha256=subject_digest))
+
+
+def decision_statement(
+    *,
+    reviewer: str,
+    repository: str,
+    review_id: str,
+    subjects: Sequence[Subject],
+    decision: Decision,
+    nonce: str,
+    clock: Clock,
+    comment: str = "",
+    escalate_to: str | None = None,
+    policy_sha256: str | None = None,
+) -> ApprovalStatement:
+    """A reviewer's decision over exactly ``subjects``, to be signed; ``policy_sha256`` names the playbook it is under.
+
+    Raises DocumentError for a value that fits no approval (an escalation's next reviewer on another decision, say).
+    """
+    predicate = ApprovalPredicate.read(
+        {
+            "repository": repository,
+            "review_id": review_id,
+            "decision": decision,
+            "reviewer": reviewer,
+            "time": clock(),
+            "nonce": nonce,
+            "comment": comment,
+            "escalate_to": escalate_to,
+            "policy_sha256": policy_sha256,
+        },
+        source=f"decision in {review_id}",
+    )
+    return ApprovalStatement.read({"subject": tuple(subjects), "predicate": predicate}, source="decision")
 
 
 def sign_decision(
@@ -28,24 +77,20 @@ def sign_decision(
     escalate_to: str | None = None,
     policy_sha256: str | None = None,
 ) -> Envelope:
-    """Sign a reviewer's decision over exactly ``subjects``; ``policy_sha256`` names the playbook that asked for it.
+    """Write down a decision (see ``decision_statement``) and sign it.
 
-    Anybody can sign anything: only ``verify_approval`` says whether it counts. Raises DocumentError for a value that
-    fits no approval (an escalation's next reviewer on another decision, say).
+    Anybody can sign anything: only ``verify_approval`` says whether it counts. Raises DocumentError.
     """
-    predicate = ApprovalPredicate.read(
-        {
-            "repository": repository,
-            "review_id": review_id,
-            "decision": decision,
-            "reviewer": reviewer,
-            "time": clock(),
-            "nonce": nonce,
-            "comment": comment,
-            "escalate_to": escalate_to,
-            "policy_sha256": policy_sha256,
-        },
-        source=f"decision in {review_id}",
+    statement = decision_statement(
+        reviewer=reviewer,
+        repository=repository,
+        review_id=review_id,
+        subjects=subjects,
+        decision=decision,
+        nonce=nonce,
+        clock=clock,
+        comment=comment,
+        escalate_to=escalate_to,
+        policy_sha256=policy_sha256,
     )
-    statement = ApprovalStatement.read({"subject": tuple(subjects), "predicate": predicate}, source="decision")
     return sign_statement(signer, statement)

@@ -4,6 +4,7 @@
 """
 
 SEED_BYTES = 32
+PUBLIC_KEY_BYTES = 32
 
 
 def public_key_of(seed: bytes) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from nightcrew.approvals.decide import GROUP, member
 from nightcrew.approvals.reviewer import Refused, signers_of
 from nightcrew.approvals.subjects import differences
 from nightcrew.approvals.trust import TrustAnchor
@@ -22,6 +23,7 @@ from nightcrew.model.statement import (
     Subject,
     read_envelope,
     read_statement,
+    subject_digest,
 )
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -60,7 +62,8 @@ def verify_approval(
     """Verify that enrolled reviewers signed ``decision`` in this review over exactly ``subjects``.
 
     ``subjects`` is what lies here now, made anew by the caller from the repository and the store, never taken from the
-    envelope. ``used_nonces(nonce)`` gives the id of the review that used a nonce, or None; a nonce used in another
+    envelope. A decision about a group of reviews counts for each review that it names with the digest of exactly these
+    subjects. ``used_nonces(nonce)`` gives the id of the review that used a nonce, or None; a nonce used in another
     review is a replay. Every signature in the envelope has to be good, one bad one spoils it.
 
     Raises ApprovalError with the reason, IntegrityError if the anchor itself was tampered with.
@@ -68,9 +71,8 @@ def verify_approval(
     try:
         read = envelope if isinstance(envelope, Envelope) else read_envelope(envelope)
         predicate, signed, signers = _authentic(read, anchor, repository)
-        _check_predicate(predicate, repository, review_id, decision, signers)
-        if differing := differences(signed, subjects):
-            raise Refused(f"it was signed for something else: {'; '.join(differing)}")
+        _check_predicate(predicate, repository, decision, signers)
+        _check_subjects(predicate.review_id, signed, review_id, subjects)
         _check_fresh(predicate, clock(), used_nonces)
     except (Refused, DocumentError) as error:
         raise ApprovalError(
@@ -107,16 +109,25 @@ def _authentic(
 
 
 def _check_predicate(
-    predicate: ApprovalPredicate, repository: str, review_id: str, decision: Decision, signers: tuple[str, ...]
+    predicate: ApprovalPredicate, repository: str, decision: Decision, signers: tuple[str, ...]
 ) -> None:
     if predicate.repository != repository:
         raise Refused("it was signed for another repository")
-    if predicate.review_id != review_id:
-        raise Refused(f"it was signed for review {predicate.review_id}")
     if predicate.reviewer not in signers:
         raise Refused(f"it names {predicate.reviewer}, but is signed by {', '.join(signers)}")
     if predicate.decision is not decision:
         raise Refused(f"the decision signed is {predicate.decision.value}, not {decision.value}")
+
+
+def _check_subjects(signed_for: str, signed: tuple[Subject, ...], review_id: str, subjects: Sequence[Subject]) -> None:
+    if signed_for.startswith(GROUP):
+        wanted = member(review_id, subject_digest(subjects))
+        signed = tuple(subject for subject in signed if subject.name == wanted.name)
+        subjects = (wanted,)
+    elif signed_for != review_id:
+        raise Refused(f"it was signed for review {signed_for}")
+    if differing := differences(signed, subjects):
+        raise Refused(f"it was signed for something else: {'; '.join(differing)}")
 
 
 def _check_fresh(predicate: ApprovalPredicate, now: datetime, used_nonces: Callable[[str], str | None] | None) -> None:

@@ -1,0 +1,5 @@
+"""Telling people what happened while they slept."""
+
+from nightcrew.monitoring.notify import notify
+
+__all__ = ["notify"]

@@ -1,0 +1,109 @@
+"""Sending one message to people, by any channel that apprise knows (https://appriseit.com): mail, Slack, PagerDuty...
+
+An address is a secret: most hold a token. So nothing here shows one, neither in what is given back nor in a log: of an
+address, only the scheme and the host are told, and these as apprise masks them, and what libraries log while a message
+is sent is dropped. A channel that fails is told, and is never a reason for the night to stop.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from urllib.parse import urlsplit
+
+MAX_TITLE = 200
+"""In characters; longer titles are cut."""
+
+MAX_BODY = 4000
+"""In characters; longer bodies are cut, and say so. Most channels take no more."""
+
+TIMEOUT_SECONDS = 30.0
+"""Longest wait for one channel, its own retries included."""
+
+_CUT = "\n[...] The rest is cut; see the report."
+_STATUS = re.compile(r"\berror=([0-9]{3})\b")
+_LOGGERS = ("apprise", "urllib3", "urllib3.connection", "urllib3.connectionpool", "requests")
+
+
+def notify(urls: Sequence[str], title: str, body: str) -> list[str]:
+    """Send one message in plain text to each of ``urls`` (apprise's addresses), one after the other.
+
+    Gives the problems, one phrase a channel, none of which shows an address's secrets; empty if each channel took the
+    message. Never raises for a channel: a problem is for the caller to record. No addresses, nothing to do.
+    """
+    if not urls:
+        return []
+    try:
+        import apprise  # noqa: F401 - takes half a second, and most shifts send nothing
+    except ImportError:
+        return [f"no message was sent to {len(urls)} addresses: apprise is not installed (pip install apprise)"]
+    title, body = _cut(title, MAX_TITLE, "..."), _cut(body, MAX_BODY, _CUT)
+    problems = []
+    for number, url in enumerate(urls, start=1):
+        with _logs_withheld() as statuses:
+            problem = _send(url, number, title, body)
+        if problem is not None:
+            problems.append(f"{problem} (status {statuses[-1]})" if statuses else problem)
+    return problems
+
+
+def _send(url: str, number: int, title: str, body: str) -> str | None:
+    """Send to one address; the problem, or None."""
+    from apprise import Apprise, AppriseAsset, NotifyFormat
+
+    name = f"address {number}"
+    try:
+        # In this thread, or in one that has its context: see _logs_withheld.
+        asset = AppriseAsset(async_mode=False)
+        service = Apprise.instantiate(url, asset=asset)
+        if service is None:
+            return f"{name} is not one that apprise can read; nothing was sent to it"
+        channel = Apprise(asset=asset)
+        channel.add(service)
+        name = f"{name}, {service.service_name} at {_public_part(channel.urls(privacy=True)[0])}"
+        result = channel.notify(body=body, title=title, body_format=NotifyFormat.TEXT, timeout=TIMEOUT_SECONDS)
+        return None if result else f"{name}, did not take the message"
+    except Exception as error:
+        # Some hundred plug-ins by as many people: whatever one of them raises, the others get the message. Its text is
+        # not told, for it may hold the address.
+        return f"{name}, failed with {type(error).__name__}"
+
+
+def _public_part(url: str) -> str:
+    """Scheme and host of what apprise gives as fit to show; a webhook's path, query and user name are legible in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _cut(text: str, length: int, mark: str) -> str:
+    return text if len(text) <= length else text[: length - len(mark)] + mark
+
+
+_withheld: ContextVar[list[str] | None] = ContextVar("nightcrew_withheld_logs", default=None)
+
+
+def _withhold(record: logging.LogRecord) -> bool:
+    """A filter of loggers: while we send, lets nothing through, and keeps the HTTP status that apprise reports."""
+    statuses = _withheld.get()
+    if statuses is None:
+        return True
+    if found := _STATUS.search(record.getMessage()):
+        statuses.append(found[1])
+    return False
+
+
+@contextmanager
+def _logs_withheld() -> Iterator[list[str]]:
+    """Drop what apprise and its HTTP client log about this message; gives the statuses reported so far.
+
+    Only in this context: a program that uses apprise for itself, in another thread, keeps its logs.
+    """
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_withhold)  # the same one again is added once
+    statuses: list[str] = []
+    token = _withheld.set(statuses)
+    try:
+        yield statuses
+    finally:
+        _withheld.reset(token)

@@ -15,7 +15,7 @@ import pytest
 from nightcrew.approvals import ScryptParameters, create_key, fresh_nonce, sign_decision
 from nightcrew.approvals import chain as rules
 from nightcrew.approvals.signer import Signer, sign_statement
-from nightcrew.crew import admission, audit, backlog, inbox, merger, planning, reviewers, setup
+from nightcrew.crew import admission, audit, backlog, deciding, inbox, merger, planning, reviewers, setup
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.night import run_shift, run_work
 from nightcrew.crew.outcome import Outcome
@@ -66,9 +66,15 @@ class Night:
         return next(review for review in inbox.pending(self.project) if review.on_approve is on_approve)
 
     def decide(self, review: str, decision: Decision = Decision.APPROVE) -> Review:
-        return inbox.decide(
-            self.project, review, decision, reviewer=None, comment="seen", passphrase=lambda: PASSPHRASE
+        (decided,) = deciding.decide(
+            self.project,
+            [review],
+            decision,
+            reviewer=None,
+            comment="seen",
+            signer=lambda keys: reviewers.pick(self.project, keys, passphrase=lambda _: PASSPHRASE),
         )
+        return decided
 
     def reason(self, ticket_id: str, agent: str = "build") -> str:
         """Why the planner leaves the ticket out; it must, and must not plan it."""
@@ -136,22 +142,16 @@ class Night:
                 clock=self.project.clock,
             )
             text = envelope.encode().decode()
-            reviews.decide(
-                tx,
-                review.id,
-                decision=Decision.APPROVE,
-                reviewer="eve",
-                comment="",
-                envelope=text,
-                nonce=nonce,
-            )
+            said: dict[str, Any] = {"decision": Decision.APPROVE, "reviewer": "eve", "comment": ""}
+            reviews.sign(tx, [review.id], **said, envelope=text, nonce=nonce)
+            reviews.settle(tx, review.id, **said)
             tickets.apply_approved(
                 tx,
                 ticket_id,
                 Event.APPROVE_WORK,
                 actor="eve",
                 review=review.id,
-                envelope_sha256=sha256_hex(text.encode()),
+                envelopes_sha256=[sha256_hex(text.encode())],
             )
 
     def integration(self) -> str:
@@ -398,14 +398,17 @@ def test_false_positive_that_a_person_rejected_is_left_out(night: Night) -> None
 
 def test_envelope_of_another_approved_review_copied(night: Night) -> None:
     night.decide(night.in_review(Event.APPROVE_TO_SECURITY).id)
+    night.sql("UPDATE reviews SET state='approved', reviewer='ada', decided=created WHERE id='R-0001'")
     night.sql(
-        "UPDATE reviews SET state='approved', reviewer='ada', decided=created, "
-        "envelope=(SELECT envelope FROM reviews WHERE id='R-0002') WHERE id='R-0001'"
+        "INSERT INTO review_decisions SELECT 'R-0001', nonce, decision, reviewer, comment, at, envelope "
+        "FROM review_decisions WHERE review='R-0002'"
     )
     with night.project.store.begin() as tx:  # nightcrew itself, deceived by everything but the signature
-        proof = tx.connection.exec_driver_sql("SELECT envelope FROM reviews WHERE id='R-0001'").scalar_one()
+        proof = tx.connection.exec_driver_sql(
+            "SELECT envelope FROM review_decisions WHERE review='R-0001'"
+        ).scalar_one()
         tickets.apply_approved(
-            tx, LEAK, Event.APPROVE_WORK, actor="x", review="R-0001", envelope_sha256=sha256_hex(proof.encode())
+            tx, LEAK, Event.APPROVE_WORK, actor="x", review="R-0001", envelopes_sha256=[sha256_hex(proof.encode())]
         )
     assert "it was signed for review R-0002" in night.reason(LEAK)
     assert night.logged("plan.refuse", LEAK)

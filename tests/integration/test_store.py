@@ -237,12 +237,16 @@ def test_an_approving_event_needs_a_review_that_was_approved_for_it(store: Store
         tickets.add(tx, actor="me", title="x", state=State.IN_REVIEW)
         with pytest.raises(PolicyError):
             tickets.apply(tx, "T-0001", Event.APPROVE_WORK, actor="agent")
-        proof = {"review": "R-0001", "envelope_sha256": sha256_hex(b"{}")}
+        proof = {"review": "R-0001", "envelopes_sha256": [sha256_hex(b"{}")]}
         with pytest.raises(ApprovalError):
             tickets.apply_approved(tx, "T-0001", Event.APPROVE_WORK, actor="agent", **proof)
         reviews.add(tx, review())
-        reviews.decide(tx, "R-0001", decision=Decision.APPROVE, reviewer="ann", comment="", envelope="{}", nonce="n")
-        for event, bad in ((Event.APPROVE_CHANGE, proof), (Event.APPROVE_WORK, {**proof, "envelope_sha256": "0" * 64})):
+        reviews.sign(tx, ["R-0001"], decision=Decision.APPROVE, reviewer="ann", comment="", envelope="{}", nonce="n")
+        with pytest.raises(ApprovalError):  # signed, and not yet by enough people
+            tickets.apply_approved(tx, "T-0001", Event.APPROVE_WORK, actor="agent", **proof)
+        reviews.settle(tx, "R-0001", Decision.APPROVE, reviewer="ann", comment="")
+        others = {**proof, "envelopes_sha256": ["0" * 64]}
+        for event, bad in ((Event.APPROVE_CHANGE, proof), (Event.APPROVE_WORK, others)):
             with pytest.raises(ApprovalError):
                 tickets.apply_approved(tx, "T-0001", event, actor="agent", **bad)
         with pytest.raises(PolicyError):
@@ -458,16 +462,19 @@ def test_a_review_is_decided_once_and_a_nonce_counts_once(store: Store) -> None:
             "envelope": '{"a":1}',
             "nonce": "n1",
         }
-        assert reviews.decide(tx, "R-0001", **said).state is ReviewState.APPROVED
+        reviews.sign(tx, ["R-0001"], **said)
+        assert reviews.get(tx, "R-0001").state is ReviewState.ESCALATED
+        ended = reviews.settle(tx, "R-0001", Decision.APPROVE, reviewer="ann", comment="")
+        assert ended.state is ReviewState.APPROVED
         with pytest.raises(TransitionError):
-            reviews.decide(tx, "R-0001", **{**said, "nonce": "n2"})
+            reviews.sign(tx, ["R-0001"], **{**said, "nonce": "n2"})
         with pytest.raises(ApprovalError, match="R-0001"):
-            reviews.decide(tx, "R-0002", **said)
+            reviews.sign(tx, ["R-0002"], **said)
         assert reviews.nonce_user(tx, "n1") == "R-0001"
         assert reviews.nonce_user(tx, "n2") is None
-        assert [(r.id, e) for r, e in reviews.envelopes(tx, "T-0001")] == [("R-0001", '{"a":1}')]
+        assert [(r.id, e) for r, e in reviews.approved(tx, "T-0001")] == [("R-0001", ['{"a":1}'])]
         reviews.void(tx, "R-0001", reason="a new push")
-        assert reviews.envelopes(tx, "T-0001") == []
+        assert reviews.approved(tx, "T-0001") == []
         with pytest.raises(TransitionError):
             reviews.void(tx, "R-0001", reason="again")
         assert [each.id for each in reviews.list(tx, states=[ReviewState.PENDING])] == ["R-0002"]

@@ -151,7 +151,8 @@ class _Client:
         places = [Path(location.path) for location in call.locations or []]
         if any(not (workspace / place).resolve().is_relative_to(workspace) for place in places):
             return False
-        return self._task.agent != "security" or call.kind not in _CHANGING
+        changes_nothing = self._task.agent == "security" or self._task.kind == "answer"
+        return not changes_nothing or call.kind not in _CHANGING
 
     async def session_update(self, session_id: str, update: Any, **_: Any) -> None:
         """Keep what the agent says; a tool call begins a new message."""

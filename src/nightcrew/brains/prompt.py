@@ -25,9 +25,9 @@ def rules(task: Task) -> str:
 
 def request(task: Task, *, with_records: bool = True) -> str:
     """What is asked of the brain: the ticket, the duties and the material."""
-    name = "build" if task.kind == "build" else f"review_{task.agent}" if task.agent in ("qa", "security") else "build"
     text = _filled(
-        name,
+        f"review_{task.agent}" if task.kind == "review" else task.kind,
+        agent=task.agent,
         ticket_text=framed(Piece(f"ticket {task.ticket.id}", ticket_text(task))),
         duties="\n".join(f"- {duty}" for duty in task.context.duties) or "- none beside the rules",
         material=material(task, with_records=with_records),

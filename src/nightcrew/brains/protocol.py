@@ -132,7 +132,8 @@ class Task:
     """One ticket as a brain meets it.
 
     ``workspace`` is the checkout to work in, ``place`` the private folder around it (home, temporary files).
-    ``kind``: to build, or to look at a change and report. ``findings`` are those the ticket is about. ``turns`` is
+    ``kind``: to build, to look at a change and report, or to answer a person's question.
+    ``findings`` are those the ticket is about. ``turns`` is
     charged before each request, ``journal`` outlives the process, ``run`` and ``open`` start commands in the sandbox.
     ``resumed``: the workspace is as an interrupted run of this same work left it.
     """
@@ -145,7 +146,7 @@ class Task:
     turns: Turns
     agent: str = "build"
     session: str = ""
-    kind: Literal["build", "review"] = "build"
+    kind: Literal["build", "review", "answer"] = "build"
     place: Path = Path()
     open: Open | None = None
     journal: "Journal" = field(default_factory=lambda: Notes())

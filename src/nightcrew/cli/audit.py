@@ -2,10 +2,12 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from nightcrew.cli.names import ticket_id
 from nightcrew.cli.output import OPTIONS, opened, say, show_json, table
 from nightcrew.model.errors import UsageError
 
@@ -62,6 +64,24 @@ def export() -> None:
             return
         for line in lines(project):
             sys.stdout.buffer.write(line)
+
+
+@app.command(epilog="Example: nightcrew audit attestations T-0001 --output attestations")
+def attestations(
+    ticket: str,
+    output: Annotated[Path | None, typer.Option(help="folder for the envelopes and the public keys")] = None,
+) -> None:
+    """Write the signed verdicts and decisions about a ticket, with the keys to check them, for other tools."""
+    from nightcrew.crew import attestations as signed
+
+    with opened() as project:
+        name = ticket_id(ticket)
+        if output is None or OPTIONS.json:
+            show_json(signed.plain(project, name))
+        if output is not None:
+            files = signed.export(project, name, output)
+            if not OPTIONS.json:
+                say(f"{len(files)} files in {output}; keys/ holds the public keys.")
 
 
 @app.command(epilog="Example: nightcrew audit prove fraud/tx-17 > proof.json")

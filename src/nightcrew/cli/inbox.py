@@ -1,6 +1,7 @@
-"""nightcrew inbox: list, show, approve, reject, escalate."""
+"""nightcrew inbox: list, show, approve, reject, escalate, ask, stats."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,12 +10,16 @@ from nightcrew.cli.output import OPTIONS, opened, say, show_json, table
 from nightcrew.model.errors import UsageError
 from nightcrew.model.review import Decision
 
+if TYPE_CHECKING:
+    from nightcrew.crew.inbox import ReviewView
+
 app = typer.Typer(add_completion=False, invoke_without_command=True, help="What waits for a person.")
 APPS = {"inbox": app}
 Reviewer = Annotated[str | None, typer.Option(help="who decides, if several are enrolled")]
 _SHOWN = 50
-Names = Annotated[list[str], typer.Argument(metavar="R-0001 | PIPELINE/KEY...")]
+Names = Annotated[list[str], typer.Argument(metavar="R-0001... | PIPELINE/KEY...")]
 Comment = Annotated[str, typer.Option(help="why; agents get to read it")]
+Key = Annotated[Path | None, typer.Option(help="SSH key to sign with; a .pub file takes it from the agent or a token")]
 
 
 @app.callback(epilog="Example: nightcrew inbox show R-0001")
@@ -41,10 +46,10 @@ def _list(every: bool) -> None:
     if OPTIONS.json:
         show_json([*(row(review) for review in found), *map(record_row, records)])
         return
-    rows = [(r.id, r.severity, r.ticket, r.state, f"{r.deadline:%Y-%m-%d %H:%M}", r.reason) for r in found]
+    rows = [(r.id, r.severity, r.ticket, r.state, r.assigned, f"{r.deadline:%Y-%m-%d %H:%M}", r.reason) for r in found]
     nothing = "" if records else "Nothing waits for you."
     if rows or nothing:
-        table(("id", "severity", "ticket", "state", "deadline (UTC)", "reason"), rows, empty=nothing)
+        table(("id", "severity", "ticket", "state", "asked", "deadline (UTC)", "reason"), rows, empty=nothing)
     if records:
         table(("record", "confidence", "reason"), [(r.name, r.confidence, r.reason) for r in records], empty="")
         if len(records) == _SHOWN:
@@ -53,7 +58,7 @@ def _list(every: bool) -> None:
 
 @app.command(epilog="Example: nightcrew inbox show R-0001")
 def show(review: Annotated[str, typer.Argument(metavar="R-0001 | PIPELINE/KEY")]) -> None:
-    """Everything needed to decide: reason, ticket, handoffs, diff, and what each choice does."""
+    """Everything needed to decide: reason, ticket, findings, handoffs, diff, who may, and what each choice does."""
     if "/" in review:
         from nightcrew.cli.records import show_one
 
@@ -70,34 +75,68 @@ def show(review: Annotated[str, typer.Argument(metavar="R-0001 | PIPELINE/KEY")]
                 "subjects": found.review.subjects,
                 "ticket_document": found.ticket.plain(),
                 "handoffs": [handoff.plain() for handoff in found.handoffs],
+                "findings": [finding.plain() for finding in found.findings],
+                "needs": found.needs.plain(),
+                "decisions": [
+                    {"decision": d.decision, "reviewer": d.reviewer, "at": d.at, "comment": d.comment}
+                    for d in found.decisions
+                ],
+                "earlier": [earlier.__dict__ for earlier in found.earlier],
+                "group": found.group,
+                "problem": found.problem,
                 "diff": found.diff,
                 "effects": found.effects,
             }
         )
         return
-    say(f"{found.review.id} ({found.review.severity}, {found.review.state}): {found.review.reason}")
+    _tell(found)
+
+
+def _tell(found: "ReviewView") -> None:
+    review = found.review
+    say(f"{review.id} ({review.severity}, {review.state}): {review.reason}")
+    if found.problem:
+        say(f"NOT WHAT WAS ASKED FOR: {found.problem}")
     say(f"{found.ticket.id} {found.ticket.title}\n{found.ticket.body}")
     for handoff in found.handoffs:
         say(f"\n{handoff.id} {handoff.sender} -> {handoff.to} ({handoff.kind})\n{handoff.done}")
-        for finding in handoff.findings:
-            say(f"  {finding.severity} {finding.tool} {finding.rule} {finding.path or ''}: {finding.message}")
+        if handoff.questions:
+            say(f"  Questions: {handoff.questions}")
+        for check in handoff.checks:
+            say(f"  {check.name}: {check.status}. {check.detail}")
+    for finding in found.findings:
+        place = f"{finding.path}:{finding.line}" if finding.path and finding.line else finding.path or ""
+        say(f"\n  {finding.severity} {finding.tool} {finding.rule} {place}: {finding.message}")
+        if finding.evidence:
+            say("    " + finding.evidence.replace("\n", "\n    "))
     if found.diff:
         say(f"\n{found.diff}")
+    for one in found.earlier:
+        same = "the same finding" if one.fingerprint else f"another of {one.rule}"
+        say(f"\nBefore: {one.reviewer}: {one.decision} in {one.review} ({same}), {one.at:%Y-%m-%d}. {one.comment}")
+    say(f"\nDeadline {review.deadline:%Y-%m-%d %H:%M} UTC; asked: {review.assigned or 'every reviewer'}")
+    may = ", ".join(found.needs.may) or "every enrolled reviewer"
+    signed = [d for d in found.decisions if d.decision is Decision.APPROVE]
+    say(f"Approvals: {len(signed)} of {found.needs.approvals}; may decide: {may}")
+    for decision in found.decisions:
+        say(f"  {decision.reviewer}: {decision.decision}, {decision.at:%Y-%m-%d %H:%M}. {decision.comment}")
+    if found.group:
+        say(f"Waiting under the same rule: {', '.join(found.group)}")
     say()
     for choice, effect in found.effects.items():
         say(f"  {choice}: {effect}")
 
 
 @app.command(epilog="Example: nightcrew inbox approve R-0001 --reviewer ada --comment 'agreed'")
-def approve(review: Names, reviewer: Reviewer = None, comment: Comment = "") -> None:
-    """Approve exactly what the review, or the records, hold, by signature."""
-    _decide(review, Decision.APPROVE, reviewer, comment, None)
+def approve(review: Names, reviewer: Reviewer = None, comment: Comment = "", key: Key = None) -> None:
+    """Approve exactly what the reviews, or the records, hold, by one signature."""
+    _decide(review, Decision.APPROVE, reviewer, comment, key)
 
 
 @app.command(epilog="Example: nightcrew inbox reject R-0002 --comment 'not needed'")
-def reject(review: Names, reviewer: Reviewer = None, comment: Comment = "") -> None:
+def reject(review: Names, reviewer: Reviewer = None, comment: Comment = "", key: Key = None) -> None:
     """Reject it: the ticket ends, a record gets no result."""
-    _decide(review, Decision.REJECT, reviewer, comment, None)
+    _decide(review, Decision.REJECT, reviewer, comment, key)
 
 
 @app.command(epilog="Example: nightcrew inbox escalate R-0002 --to grace")
@@ -106,38 +145,81 @@ def escalate(
     reviewer: Reviewer = None,
     comment: Comment = "",
     to: Annotated[str | None, typer.Option(help="the next reviewer; default: by the playbook's order")] = None,
+    key: Key = None,
 ) -> None:
     """Hand it to the next reviewer."""
-    _decide([review], Decision.ESCALATE, reviewer, comment, to)
+    _decide([review], Decision.ESCALATE, reviewer, comment, key, to)
 
 
-def _decide(names: list[str], decision: Decision, reviewer: str | None, comment: str, to: str | None) -> None:
-    from nightcrew.cli.ask import passphrase
-    from nightcrew.crew.inbox import decide, decide_records, row
+@app.command(epilog="Example: nightcrew inbox ask R-0002 --comment 'why is the timeout gone?'")
+def ask(
+    review: str,
+    comment: Annotated[str, typer.Option(help="the question")],
+    reviewer: Reviewer = None,
+    key: Key = None,
+) -> None:
+    """Ask the agent a question back; the review goes on waiting."""
+    _decide([review], Decision.ASK, reviewer, comment, key)
 
-    if any("/" in name for name in names):
-        with opened() as project:
-            count = decide_records(project, names, decision, reviewer=reviewer, comment=comment, passphrase=passphrase)
-        if OPTIONS.json:
-            show_json({"decision": decision, "records": count})
-        else:
-            say(f"{count} {'record' if count == 1 else 'records'}: {decision}.")
-            if decision is Decision.APPROVE:
-                say("They go on with: nightcrew retry run APP.py:NAME")
-        return
-    if len(names) != 1:
-        raise UsageError("one review is decided at a time; several records (PIPELINE/KEY) may be")
+
+@app.command(epilog="Example: nightcrew inbox stats --risk 0.05")
+def stats(
+    risk: Annotated[float, typer.Option(help="share of wrong decisions allowed above a threshold")] = 0.05,
+    doubt: Annotated[float, typer.Option(help="chance allowed that the guarantee fails")] = 0.1,
+) -> None:
+    """How often reviewers agree with each agent and rule, how long decisions take, and what a threshold would do."""
+    from nightcrew.crew.feedback import stats_of
+
+    if not (0 < risk < 1 and 0 < doubt < 1):
+        raise UsageError("--risk and --doubt lie between 0 and 1")
     with opened() as project:
-        decided = decide(
+        found = stats_of(project, alpha=risk, delta=doubt)
+    if OPTIONS.json:
+        show_json(found.plain())
+        return
+    from nightcrew.cli.agreement import tell
+
+    tell(found)
+
+
+def _decide(
+    names: list[str], decision: Decision, reviewer: str | None, comment: str, key: Path | None, to: str | None = None
+) -> None:
+    from nightcrew.cli.ask import passphrase
+    from nightcrew.crew import deciding, reviewers
+    from nightcrew.crew.inbox import row
+
+    with opened() as project:
+
+        def signer(keys):  # type: ignore[no-untyped-def]
+            return reviewers.pick(project, keys, passphrase=passphrase, key=key)
+
+        if any("/" in name for name in names):
+            count = deciding.decide_records(project, names, decision, reviewer=reviewer, comment=comment, signer=signer)
+            _tell_records(decision, count)
+            return
+        decided = deciding.decide(
             project,
-            review_id(names[0]),
+            [review_id(name) for name in names],
             decision,
             reviewer=reviewer,
             comment=comment,
-            passphrase=passphrase,
+            signer=signer,
             escalate_to=to,
         )
     if OPTIONS.json:
-        show_json(row(decided))
-    else:
-        say(f"{decided.id} is {decided.state}.")
+        show_json(row(decided[0]) if len(decided) == 1 else [row(one) for one in decided])
+        return
+    for one in decided:
+        asked = f"; asked now: {one.assigned}" if one.assigned and one.state == "escalated" else ""
+        said = "The question lies at the agent's desk" if decision is Decision.ASK else f"{one.id} is {one.state}"
+        say(f"{said}{asked}.")
+
+
+def _tell_records(decision: Decision, count: int) -> None:
+    if OPTIONS.json:
+        show_json({"decision": decision, "records": count})
+        return
+    say(f"{count} {'record' if count == 1 else 'records'}: {decision}.")
+    if decision is Decision.APPROVE:
+        say("They go on with: nightcrew retry run APP.py:NAME")

@@ -6,7 +6,8 @@ over exactly this subject cannot be made without a reviewer's key.
 
 from collections.abc import Iterator
 
-from nightcrew.approvals import verify_approval, verify_verdict
+from nightcrew.approvals import Approval, verify_approval, verify_verdict
+from nightcrew.crew import rules
 from nightcrew.crew.project import Project
 from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError, NotFoundError
 from nightcrew.model.handoff import Verdict, content_digest
@@ -71,12 +72,12 @@ def change_approval_of(project: Project, tx: Tx, ticket: Ticket, event: Event) -
 
 def _first_valid(project: Project, tx: Tx, ticket: Ticket, event: Event | None) -> str | None:
     refused: list[str] = []
-    for review, envelope in reviews.envelopes(tx, ticket.id):
+    for review, _ in reviews.approved(tx, ticket.id):
         if event is not None and review.on_approve is not event:
             continue
         try:
             _check_asked_by(tx, review)
-            _verify(project, tx, ticket, review, envelope)
+            enough(project, tx, ticket, review)
         except NightcrewError as error:
             refused.append(str(error))
         else:
@@ -84,6 +85,32 @@ def _first_valid(project: Project, tx: Tx, ticket: Ticket, event: Event | None) 
     if refused:
         raise ApprovalError("; ".join(refused))
     return None
+
+
+def enough(project: Project, tx: Tx, ticket: Ticket, review: Review) -> None:
+    """Raises ApprovalError unless as many people as the rules ask for have signed, and each signature counts now."""
+    needed = rules.needs_of(project, tx, review).approvals
+    valid, refused = counted(project, tx, ticket, review)
+    people = {approval.reviewer for approval in valid}
+    if len(people) < needed:
+        have = (
+            f"{review.id} needs the approval of {needed} {'people' if needed > 1 else 'person'} and has {len(people)}"
+        )
+        raise ApprovalError("; ".join([*refused, have] if needed > 1 or not refused else refused))
+
+
+def counted(project: Project, tx: Tx, ticket: Ticket, review: Review) -> tuple[list[Approval], list[str]]:
+    """The approvals of a review that count, verified now over what lies here now; and why the others do not."""
+    valid, refused = [], []
+    for signed in reviews.approvals(tx, review.id):
+        try:
+            approval = _verify(project, tx, ticket, review, signed.envelope)
+            if not rules.needs_of(project, tx, review).allows(approval.reviewer):
+                raise ApprovalError(f"the playbook does not let {approval.reviewer} decide {review.id}")
+            valid.append(approval)
+        except NightcrewError as error:
+            refused.append(str(error))
+    return valid, refused
 
 
 def _check_asked_by(tx: Tx, review: Review) -> None:
@@ -96,9 +123,9 @@ def _check_asked_by(tx: Tx, review: Review) -> None:
         raise ApprovalError(f"{review.id} was asked for by {sender}, which {review.on_approve} does not answer")
 
 
-def _verify(project: Project, tx: Tx, ticket: Ticket, review: Review, envelope: str) -> None:
+def _verify(project: Project, tx: Tx, ticket: Ticket, review: Review, envelope: str) -> Approval:
     with_change = review.on_approve is not Event.APPROVE_WORK
-    verify_approval(
+    return verify_approval(
         envelope.encode(),
         anchor=project.anchor,
         repository=project.repository_id,

@@ -1,39 +1,89 @@
-"""The inbox: what waits for a person, what each choice does, and decisions that are signed and verified."""
+"""The inbox: what waits for a person, and everything needed to decide it without leaving."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from nightcrew.approvals import fresh_nonce, open_key, sign_decision, verify_approval
-from nightcrew.crew import admission
+from nightcrew.crew import admission, answering, planning, rules
+from nightcrew.crew.alerting import alert
+from nightcrew.crew.asking import INBOX, desk_of
+from nightcrew.crew.deciding import subjects_of
 from nightcrew.crew.project import Project
 from nightcrew.crew.workspace import diff_text
-from nightcrew.model.errors import ConfigurationError, IntegrityError, UsageError
-from nightcrew.model.handoff import Handoff
-from nightcrew.model.review import WAITING, Decision, Review, ReviewState
-from nightcrew.model.statement import Subject, subject_digest
+from nightcrew.model.deciding import Needs
+from nightcrew.model.errors import IntegrityError
+from nightcrew.model.finding import Finding
+from nightcrew.model.handoff import HUMAN, Handoff
+from nightcrew.model.review import ENDING, WAITING, Decision, Review, ReviewState
+from nightcrew.model.statement import subject_digest
 from nightcrew.model.ticket import Event, Ticket, next_state
 from nightcrew.pipeline import parked
-from nightcrew.store import findings, handoffs, ledger, reviews, tickets
+from nightcrew.store import handoffs, reviews, tickets
+from nightcrew.store.reviews import Signed
 from nightcrew.store.store import Tx
+
+_LOOKED_BACK = 500
+"""Reviews, the latest, in which earlier decisions on the same finding are looked for."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A decision of before about the same finding (``fingerprint``), or about another of the same rule."""
+
+    review: str
+    ticket: str
+    decision: str
+    reviewer: str
+    at: datetime
+    comment: str
+    rule: str
+    fingerprint: str | None
 
 
 @dataclass(frozen=True)
 class ReviewView:
-    """Everything needed to decide one review; ``effects`` says what each decision does."""
+    """Everything needed to decide one review.
+
+    ``effects`` says what each decision does; ``decisions`` are those signed so far, ``needs`` what is asked for;
+    ``group`` other reviews that wait under the same rule; ``digest`` stands for exactly what is looked at, None with
+    ``problem`` if what lies here is not what was asked for.
+    """
 
     review: Review
     ticket: Ticket
     handoffs: list[Handoff]
     diff: str
     effects: dict[str, str]
+    findings: list[Finding]
+    earlier: list[Earlier]
+    decisions: list[Signed]
+    needs: Needs
+    group: list[str]
+    digest: str | None
+    problem: str | None
+
+    @property
+    def questions(self) -> list[tuple[Handoff, Handoff | None]]:
+        """The questions asked back, each with its answer, None while there is none."""
+        asked = [one for one in self.handoffs if one.session == INBOX]
+        answers = [one for one in self.handoffs if one.to == HUMAN and one.session != INBOX]
+        return [(one, next((a for a in answers if a.supersedes == one.id), None)) for one in asked]
 
 
 def pending(project: Project) -> list[Review]:
     """Reviews that wait for a person; those past their deadline are escalated first."""
     with project.store.begin() as tx:
-        escalate_overdue(project, tx)
-        return reviews.list(tx, states=WAITING)
+        late = escalate_overdue(project, tx)
+        found = reviews.list(tx, states=WAITING)
+    tell_late(project, late)
+    return found
+
+
+def tell_late(project: Project, lines: Sequence[str]) -> None:
+    """Alert people to reviews whose deadline passed."""
+    if lines:
+        alert(project, f"nightcrew: {len(lines)} reviews passed their deadline", lines)
 
 
 def all_reviews(project: Project) -> list[Review]:
@@ -45,24 +95,43 @@ def all_reviews(project: Project) -> list[Review]:
 def row(review: Review) -> dict[str, Any]:
     """A review as ``inbox --json`` gives it."""
     plain = review.plain()
-    names = ("id", "ticket", "reason", "severity", "confidence", "deadline", "state", "subject_digest")
+    names = ("id", "ticket", "reason", "severity", "confidence", "deadline", "state", "assigned", "subject_digest")
     return {name: plain[name] for name in names}
 
 
 def view(project: Project, review_id: str) -> ReviewView:
-    """One review with its ticket, handoffs and diff; raises NotFoundError."""
+    """One review with everything around it; raises NotFoundError."""
     with project.store.read() as tx:
         review = reviews.get(tx, review_id)
         ticket = tickets.get(tx, review.ticket)
-        chain = handoffs.list(tx, ticket=ticket.id)
-    diff = ""
-    if ticket.base and ticket.head and review.on_approve is not Event.APPROVE_WORK:
-        diff = diff_text(project.root, ticket.base, ticket.head)
-    return ReviewView(review, ticket, chain, diff, effects(ticket, review))
+        asked_by = handoffs.get(tx, review.handoff)[0] if review.handoff else None
+        found = rules.findings_of(tx, ticket, asked_by)
+        others = reviews.list(tx)
+        digest, problem, needed = _as_asked(project, tx, review)
+        seen = ReviewView(
+            review=review,
+            ticket=ticket,
+            handoffs=handoffs.list(tx, ticket=ticket.id),
+            diff="",
+            effects=effects(project, ticket, review, asked_by),
+            findings=found,
+            earlier=_earlier(tx, review, found, others),
+            decisions=reviews.decisions(tx, review_id),
+            needs=needed,
+            group=_group(tx, review, found, others),
+            digest=digest,
+            problem=problem,
+        )
+    if not (ticket.base and ticket.head and review.on_approve is not Event.APPROVE_WORK):
+        return seen
+    return ReviewView(**{**seen.__dict__, "diff": diff_text(project.root, ticket.base, ticket.head)})
 
 
-def effects(ticket: Ticket, review: Review) -> dict[str, str]:
+def effects(project: Project, ticket: Ticket, review: Review, asked_by: Handoff | None) -> dict[str, str]:
     """What each decision does to the ticket, in a few words."""
+    desk = desk_of(ticket, asked_by)
+    known = desk in planning.agents_of(project) and bool(answering.thinking(project, desk))
+    answers = "" if known else f"; no brain is configured that could answer it (agents.{desk}.brains)"
     to = next_state(ticket.state, review.on_approve) if review.state in WAITING else None
     means = {
         Event.APPROVE_WORK: "the ticket may be worked",
@@ -74,82 +143,8 @@ def effects(ticket: Ticket, review: Review) -> dict[str, str]:
         "approve": f"{means}: {ticket.id} becomes {to}" if to else means,
         "reject": f"{ticket.id} becomes rejected" + (not_again if review.on_approve is Event.APPROVE_WORK else ""),
         "escalate": "the next reviewer is asked; nothing else changes",
+        "ask": f"the question goes to the {desk} desk for the next shift; the review goes on waiting{answers}",
     }
-
-
-def decide(
-    project: Project,
-    review_id: str,
-    decision: Decision,
-    *,
-    reviewer: str | None,
-    comment: str,
-    passphrase: Callable[[], str],
-    escalate_to: str | None = None,
-) -> Review:
-    """Sign a decision with the reviewer's key, verify it, and let what it says happen.
-
-    ``reviewer`` may be None if only one is enrolled. ``passphrase`` is called once, after everything else is known to
-    fit. Raises NotFoundError, UsageError (decided already), ApprovalError, ConfigurationError (no reviewer yet).
-    """
-    with project.store.read() as tx:
-        review = reviews.get(tx, review_id)
-        subjects = _subjects(tx, review)
-    if review.state not in WAITING:
-        raise UsageError(f"{review_id} was decided already: {review.state}", hint="See: nightcrew inbox")
-    name = _reviewer_name(project, reviewer)
-    key = project.anchor.sealed_key(project.anchor.reviewer(project.repository_id, name).key_id)
-    signer = open_key(key, passphrase())
-    envelope = sign_decision(
-        signer,
-        reviewer=name,
-        repository=project.repository_id,
-        review_id=review_id,
-        subjects=subjects,
-        decision=decision,
-        nonce=fresh_nonce(),
-        clock=project.clock,
-        comment=comment,
-        escalate_to=escalate_to,
-        policy_sha256=project.playbook_sha256,
-    )
-    with project.store.begin() as tx:
-        decided = record_decision(project, tx, review_id, decision, envelope.encode().decode())
-    project.pin_ledger()
-    return decided
-
-
-def record_decision(project: Project, tx: Tx, review_id: str, decision: Decision, envelope: str) -> Review:
-    """Verify a signed decision over the review's subject as it is now, and let it happen. Raises ApprovalError."""
-    review = reviews.get(tx, review_id)
-    subjects = _subjects(tx, review)
-    verified = verify_approval(
-        envelope.encode(),
-        anchor=project.anchor,
-        repository=project.repository_id,
-        review_id=review_id,
-        subjects=subjects,
-        clock=project.clock,
-        decision=decision,
-        used_nonces=lambda nonce: reviews.nonce_user(tx, nonce),
-    )
-    decided = reviews.decide(
-        tx,
-        review_id,
-        decision=decision,
-        reviewer=verified.reviewer,
-        comment=verified.comment,
-        envelope=envelope,
-        nonce=verified.nonce,
-    )
-    actor = f"reviewer:{verified.reviewer}"
-    if decision is Decision.APPROVE:
-        _approve(tx, review, verified, actor)
-    elif decision is Decision.REJECT:
-        _reject(tx, review, verified, actor)
-    else:
-        _escalate(project, tx, review, verified.escalate_to, actor)
-    return reviews.get(tx, decided.id)
 
 
 def waiting_records(project: Project, *, limit: int | None) -> list[parked.Parked]:
@@ -167,108 +162,104 @@ def record_row(record: parked.Parked) -> dict[str, Any]:
         "confidence": record.confidence,
         "deadline": None,
         "state": record.state,
+        "assigned": None,
         "subject_digest": record.digest,
     }
 
 
-def decide_records(
-    project: Project,
-    names: list[str],
-    decision: Decision,
-    *,
-    reviewer: str | None,
-    comment: str,
-    passphrase: Callable[[], str],
-) -> int:
-    """Decide records of one pipeline by one signature; gives how many. Raises as ``decide``, and TransitionError."""
-    name = _reviewer_name(project, reviewer)
-    key = project.anchor.sealed_key(project.anchor.reviewer(project.repository_id, name).key_id)
-    count = parked.decide(
-        project.store,
-        names,
-        decision,
-        anchor=project.anchor,
-        repository=project.repository_id,
-        reviewer=name,
-        open_signer=lambda: open_key(key, passphrase()),
-        clock=project.clock,
-        comment=comment,
-        policy_sha256=project.playbook_sha256,
-    )
-    project.pin_ledger()
-    return count
-
-
-def _approve(tx: Tx, review: Review, verified: Any, actor: str) -> None:
-    tickets.apply_approved(
-        tx,
-        review.ticket,
-        review.on_approve,
-        actor=actor,
-        review=review.id,
-        envelope_sha256=verified.envelope_sha256,
-        reason=verified.comment,
-        note=f"approved by {verified.reviewer} in {review.id}",
-    )
-
-
-def _reject(tx: Tx, review: Review, verified: Any, actor: str) -> None:
-    note = f"rejected by {verified.reviewer} in {review.id}: {verified.comment}"[:500]
-    ticket = tickets.apply(tx, review.ticket, Event.REJECT, actor=actor, reason=verified.comment, note=note)
-    if review.on_approve is not Event.APPROVE_WORK:
-        return  # It is the change that was rejected; what was found in it was true.
-    for fingerprint in ticket.findings:
-        findings.set_state(tx, fingerprint, "false_positive", actor=actor)
-
-
-def _escalate(project: Project, tx: Tx, review: Review, to: str | None, actor: str) -> None:
-    """Name the next reviewer; the decision row holds the signature, the review goes on waiting."""
-    reviews.escalate(tx, review.id, assigned=to or _next_reviewer(project, review.assigned), reason="", actor=actor)
-
-
 def escalate_overdue(project: Project, tx: Tx) -> list[str]:
-    """Escalate reviews past their deadline to the next reviewer. None approves itself, and none blocks the night."""
-    overdue = [review for review in reviews.list(tx, states=[ReviewState.PENDING]) if review.deadline <= tx.now()]
+    """Escalate reviews past their deadline to the next reviewer, again at each deadline; gives one line for each.
+
+    None approves itself, and none blocks the night.
+    """
+    overdue = [review for review in reviews.list(tx, states=WAITING) if review.deadline <= tx.now()]
+    lines = []
     for review in overdue:
-        reviews.escalate(
-            tx,
-            review.id,
-            assigned=_next_reviewer(project, review.assigned),
-            reason="its deadline passed",
-            actor="clock",
+        try:
+            to = rules.hand_on(project, tx, review, reason="its deadline passed", actor="clock")
+        except IntegrityError as error:  # One that somebody changed must not keep the others from being seen.
+            admission.log_refusal(tx, review.id, str(error), actor="clock", action="review.refuse")
+            continue
+        lines.append(
+            f"{review.id} ({review.severity}) of {review.ticket} passed its deadline; asked now: {to or 'all'}"
         )
-    return [review.id for review in overdue]
+    return lines
 
 
-def _next_reviewer(project: Project, current: str | None) -> str | None:
-    order = project.playbook.review.reviewers
-    if not order:
-        return None
-    return order[(order.index(current) + 1) % len(order)] if current in order else order[0]
+def rule_names(found: Iterable[Finding]) -> list[str]:
+    """The rules that findings are of, each as ``tool rule``."""
+    return sorted({f"{one.tool} {one.rule}" for one in found})
 
 
-def _subjects(tx: Tx, review: Review) -> tuple[Subject, ...]:
-    """What a decision is about, as it lies here now: exactly what the review was asked for. Raises IntegrityError."""
-    ticket = tickets.verify_row(tx, review.ticket)
-    with_change = review.on_approve is not Event.APPROVE_WORK
-    subjects = admission.subjects_now(tx, ticket, review.handoff, with_change=with_change)
-    asked = next((entry for entry in ledger.entries(tx, subject=f"review:{review.id}", limit=1)), None)
-    if asked is None:
-        raise IntegrityError(f"{review.id} is not in the ledger")
-    ledger.check(tx, asked)
-    said = ledger.data(asked)
-    now = {"ticket": review.ticket, "subject_digest": subject_digest(subjects), "reason": review.reason}
-    if differing := [name for name, value in now.items() if said.get(name) != value]:
-        raise IntegrityError(f"{review.id} is not what was asked for: {', '.join(differing)} changed")
-    return subjects
+def _as_asked(project: Project, tx: Tx, review: Review) -> tuple[str | None, str | None, Needs]:
+    """The digest of the subjects, or why there is none to sign; and what the decision needs."""
+    try:
+        needed = rules.needs_of(project, tx, review)
+        if review.state not in WAITING:
+            return review.subject_digest, None, needed
+        return subject_digest(subjects_of(tx, review)), None, needed
+    except IntegrityError as error:
+        return None, str(error), Needs(approvals=1, deadline_hours=project.playbook.review.deadline_hours)
 
 
-def _reviewer_name(project: Project, given: str | None) -> str:
-    active = [found.name for found in project.anchor.reviewers(project.repository_id) if found.active]
-    if not active:
-        raise ConfigurationError("nobody is enrolled as a reviewer yet", hint="Run: nightcrew reviewer add NAME")
-    if given is not None:
-        return given
-    if len(active) > 1:
-        raise UsageError(f"say who decides, with --reviewer: {', '.join(active)}")
-    return active[0]
+def _earlier(tx: Tx, review: Review, found: Sequence[Finding], others: Sequence[Review]) -> list[Earlier]:
+    """What was decided before about these findings or their rules, the latest first."""
+    marks = {one.fingerprint for one in found}
+    names = set(rule_names(found))
+    decided = [one for one in others if one.state in (ReviewState.APPROVED, ReviewState.REJECTED)]
+    earlier = []
+    for other in sorted(decided[-_LOOKED_BACK:], key=lambda one: one.decided or one.created, reverse=True):
+        if other.id == review.id:
+            continue
+        theirs = _findings(tx, other)
+        same = next((one for one in theirs if one.fingerprint in marks), None)
+        like = same or next((one for one in theirs if f"{one.tool} {one.rule}" in names), None)
+        if like is None:
+            continue
+        for signed in reviews.decisions(tx, other.id):
+            if signed.decision in ENDING:
+                earlier.append(_as_earlier(other, signed, like, same is not None))
+    return earlier[:20]
+
+
+def _as_earlier(review: Review, signed: Signed, finding: Finding, same: bool) -> Earlier:
+    return Earlier(
+        review=review.id,
+        ticket=review.ticket,
+        decision=signed.decision.value,
+        reviewer=signed.reviewer,
+        at=signed.at,
+        comment=signed.comment,
+        rule=f"{finding.tool} {finding.rule}",
+        fingerprint=finding.fingerprint if same else None,
+    )
+
+
+def _group(tx: Tx, review: Review, found: Sequence[Finding], others: Sequence[Review]) -> list[str]:
+    """Other reviews that wait for the same decision under one of the same rules."""
+    names = set(rule_names(found))
+    if review.state not in WAITING or not names:
+        return []
+    alike = [one for one in others if one.state in WAITING and one.on_approve is review.on_approve and one != review]
+    return [one.id for one in alike if names & set(rule_names(_findings(tx, one)))]
+
+
+def _findings(tx: Tx, review: Review) -> list[Finding]:
+    asked_by = handoffs.get(tx, review.handoff)[0] if review.handoff else None
+    return rules.findings_of(tx, tickets.get(tx, review.ticket), asked_by)
+
+
+__all__ = [
+    "Decision",
+    "Earlier",
+    "ReviewView",
+    "all_reviews",
+    "effects",
+    "escalate_overdue",
+    "pending",
+    "record_row",
+    "row",
+    "rule_names",
+    "view",
+    "waiting_records",
+]

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from nightcrew.brains import Context, Piece
 from nightcrew.crew.project import Project
 from nightcrew.model.record import Recalled, SessionRecord
+from nightcrew.model.review import Decision
 from nightcrew.model.ticket import Ticket
-from nightcrew.store import handoffs, journal, records
+from nightcrew.store import handoffs, journal, records, reviews
 from nightcrew.store.sessions import Session
 from nightcrew.store.store import Tx
 
@@ -30,12 +31,26 @@ def context_for(project: Project, tx: Tx, agent: str, ticket: Ticket) -> Context
     found = records.search(tx, f"{ticket.id} {ticket.title}", RECORDS)
     return Context(
         duties=tuple(duties(project, agent)),
-        handoffs=tuple(
-            Piece(f"handoff {one.id} from {one.sender}", f"{one.done}\n\n{one.questions}\n\n{one.next}")
-            for one in written[-HANDOFFS:]
+        handoffs=(
+            *(
+                Piece(f"handoff {one.id} from {one.sender}", f"{one.done}\n\n{one.questions}\n\n{one.next}")
+                for one in written[-HANDOFFS:]
+            ),
+            *said_of(tx, ticket.id),
         ),
         records=tuple(Piece(f"record of session {one.record.session}", as_text(one.record)) for one in found),
     )
+
+
+def said_of(tx: Tx, ticket: str) -> list[Piece]:
+    """What reviewers said about a ticket, for the agent that works it next."""
+    found = []
+    for review in reviews.list(tx, ticket=ticket):
+        for one in reviews.decisions(tx, review.id):
+            if one.comment and one.decision is not Decision.ASK:  # a question is a handoff of its own
+                text = f"{one.decision.value} ({review.reason}): {one.comment}"
+                found.append(Piece(f"decision of {one.reviewer} in {review.id}", text))
+    return found
 
 
 def as_text(record: SessionRecord) -> str:

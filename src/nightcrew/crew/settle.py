@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from nightcrew.approvals import sign_verdict
-from nightcrew.crew import admission
+from nightcrew.crew import admission, rules
 from nightcrew.crew.memory import DECISIONS
 from nightcrew.crew.outcome import Outcome
 from nightcrew.crew.project import Project
 from nightcrew.model.budget import Spent
+from nightcrew.model.deciding import next_reviewer
 from nightcrew.model.errors import IntegrityError
 from nightcrew.model.handoff import HUMAN, Handoff, HandoffKind, Verdict
 from nightcrew.model.review import Review
@@ -68,7 +69,8 @@ def open_review(project: Project, tx: Tx, ticket: Ticket, handoff: Handoff | Non
     with_change = way.on_approve not in (Event.APPROVE_WORK, None)
     subjects = admission.subjects_now(tx, ticket, handoff.id if handoff else None, with_change=with_change)
     now = tx.now()
-    order = project.playbook.review.reviewers
+    facts = rules.facts_of(tx, ticket, handoff, way.severity)
+    needed = rules.needs_now(project, facts)
     review = Review(
         id=ids.next_id(tx, "R"),
         ticket=ticket.id,
@@ -80,11 +82,11 @@ def open_review(project: Project, tx: Tx, ticket: Ticket, handoff: Handoff | Non
         subjects=tuple(subject.plain() for subject in subjects),
         subject_digest=subject_digest(subjects),
         on_approve=way.on_approve or Event.APPROVE_WORK,
-        assigned=order[0] if order else None,
+        assigned=next_reviewer(project.playbook.review, needed, current=None, at=now),
         created=now,
-        deadline=now + timedelta(hours=project.playbook.review.deadline_hours),
+        deadline=now + timedelta(hours=needed.deadline_hours),
     )
-    reviews.add(tx, review)
+    reviews.add(tx, review, needs=rules.sealed(facts, needed))
     tickets.edit(tx, ticket.id, actor="router", changes={"review": review.id})
     return review
 

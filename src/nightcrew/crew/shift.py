@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from nightcrew.crew import admission, baseline, inbox, merger, planning
+from nightcrew.crew import admission, answering, baseline, github_reviews, inbox, merger, planning
 from nightcrew.crew.planning import brain_names
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nightcrew.engine import Engine, Workflow
 
 MAX_SESSIONS = 500
+T = TypeVar("T")
 
 
 def shift_body(project: Project, engine: "Engine", session: "Workflow") -> Callable[[str], str]:
@@ -26,17 +27,43 @@ def shift_body(project: Project, engine: "Engine", session: "Workflow") -> Calla
 
     def run(shift_id: str) -> str:
         store = project.store
-        engine.transaction("overdue", lambda c: inbox.escalate_overdue(project, store.bind(c)))
+        engine.step("reviews elsewhere", lambda: github_reviews.collect(project))
+        _look_at_deadlines(project, engine, "before")
         if engine.step("baseline due", lambda: baseline.is_due(project)):
             scanned = engine.step("baseline scan", lambda: baseline.scan(project, shift_id))
             engine.transaction("baseline file", lambda c: baseline.file_findings(project, store.bind(c), scanned))
         outcome = _sessions(project, engine, session, shift_id)
+        if outcome == "quiet":
+            _answers(project, engine, shift_id)
+        _look_at_deadlines(project, engine, "after")
         engine.step("publish", lambda: publish_handoffs(project))
         engine.transaction("end", lambda c: _end(project, store.bind(c), shift_id, outcome))
         engine.step("pin", project.pin_ledger)
         return outcome
 
     return run
+
+
+def _answers(project: Project, engine: "Engine", shift_id: str) -> None:
+    """Have the questions answered that reviewers asked back; each is tried once a night."""
+    store = project.store
+    for number in range(MAX_SESSIONS):
+        found = engine.transaction(
+            f"question {number}", lambda c: answering.next_question(project, store.bind(c), shift_id)
+        )
+        if found is None:
+            return
+        session, question = found["session"], found["question"]
+        engine.step(f"write question {number}", partial(_write, project, found["manifest"]))
+        made = engine.step(f"answer {number}", partial(answering.answer, project, session, question))
+        engine.transaction(f"answered {number}", _on(project, answering.settle, session, question, made))
+
+
+def _look_at_deadlines(project: Project, engine: "Engine", when: str) -> None:
+    """Escalate what waited too long and say so at once; the night goes on without it."""
+    late = engine.transaction(f"overdue {when}", lambda c: inbox.escalate_overdue(project, project.store.bind(c)))
+    if late:
+        engine.step(f"alert {when}", lambda: inbox.tell_late(project, late))
 
 
 def _sessions(project: Project, engine: "Engine", session: "Workflow", shift_id: str) -> str:
@@ -102,7 +129,7 @@ def _write(project: Project, manifest: str) -> None:
     planning.publish(project, planning.Planned(parse(data, source=manifest), manifest, data))
 
 
-def _on(project: Project, function: Callable[..., None], *arguments: Any) -> Callable[[Any], None]:
+def _on(project: Project, function: Callable[..., T], *arguments: Any) -> Callable[[Any], T]:
     """``function`` of a transaction and ``arguments``, for the engine, which gives a connection."""
     return lambda connection: function(project.store.bind(connection), *arguments)
 

@@ -24,7 +24,7 @@ def task_of(
     *,
     context: Context,
     findings: Sequence[Finding] = (),
-    kind: Literal["build", "review"] = "build",
+    kind: Literal["build", "review", "answer"] = "build",
     resumed: bool = False,
     instructions: str = "",
 ) -> Task:

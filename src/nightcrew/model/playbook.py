@@ -1,5 +1,6 @@
 """The playbook: the one shared rulebook, as data that code enforces and as prose that agents and people read."""
 
+from datetime import date
 from typing import Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -68,11 +69,63 @@ class RouteRule(Document):
     reason: str = "a route of the playbook"
 
 
+class ReviewWhen(Document):
+    """What a review rule applies to; every field that is given must fit. ``path`` is a glob; ``*`` crosses folders."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    severity_at_least: Severity | None = None
+    path: str | None = None
+    sender: str | None = Field(default=None, alias="from")
+    category: Category | None = None
+
+
+class ReviewRule(Document):
+    """Who may decide the reviews that fit ``when``, how many of them must approve, and how long one may wait.
+
+    Without ``reviewers`` everybody who is enrolled may.
+    """
+
+    when: ReviewWhen = ReviewWhen()
+    reviewers: tuple[str, ...] = ()
+    approvals: int = Field(default=1, ge=1, le=8)
+    deadline_hours: float | None = Field(default=None, gt=0, le=24 * 90)
+
+    @model_validator(mode="after")
+    def _enough_people(self) -> "ReviewRule":
+        if self.reviewers and len(set(self.reviewers)) < self.approvals:
+            raise ValueError(f"{self.approvals} approvals are asked of {len(set(self.reviewers))} reviewers")
+        return self
+
+
+class Away(Document):
+    """A reviewer who is out of office from the day ``from`` (UTC) until the day ``until``, both included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    reviewer: str
+    begin: date = Field(alias="from")
+    until: date
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Away":
+        if self.until < self.begin:
+            raise ValueError(f"{self.reviewer} comes back ({self.until}) before leaving ({self.begin})")
+        return self
+
+
 class ReviewRules(Document):
-    """How long a review may wait, and who is asked in which order when it does."""
+    """How long a review may wait, who is asked in which order, who may decide what, and who is away.
+
+    The first of ``rules`` that fits a review is the one that counts. From ``four_eyes_from`` on two different people
+    must approve, as soon as two are enrolled.
+    """
 
     deadline_hours: float = Field(default=24, gt=0, le=24 * 90)
     reviewers: tuple[str, ...] = ()
+    four_eyes_from: Severity | None = Severity.CRITICAL
+    rules: tuple[ReviewRule, ...] = ()
+    away: tuple[Away, ...] = ()
 
 
 class Duties(Document):

@@ -16,6 +16,7 @@ class Decision(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
     ESCALATE = "escalate"
+    ASK = "ask"  # a question back; the review goes on waiting
 
 
 class ReviewState(StrEnum):
@@ -27,6 +28,9 @@ class ReviewState(StrEnum):
     REJECTED = "rejected"
     VOID = "void"  # its subject changed
 
+
+ENDING = frozenset({Decision.APPROVE, Decision.REJECT})
+"""The decisions after which a review waits no longer."""
 
 WAITING = frozenset({ReviewState.PENDING, ReviewState.ESCALATED})
 

@@ -144,6 +144,15 @@ class Sandbox(Document):
     )
 
 
+class Notify(Document):
+    """The table [notify]."""
+
+    urls_env: str = Field(
+        default="NIGHTCREW_NOTIFY",
+        description="environment variable with the addresses that alerts go to (apprise URLs, separated by spaces)",
+    )
+
+
 class Settings(Document):
     """Everything in ``nightcrew.toml``."""
 
@@ -155,6 +164,7 @@ class Settings(Document):
     checks: Checks = Checks()
     scanner: tuple[ScannerSetting, ...] = ()
     sandbox: Sandbox = Sandbox()
+    notify: Notify = Notify()
     database_url: str = Field(default="", description="Postgres to keep the state in; empty: SQLite in .nightcrew")
 
     @property

@@ -68,11 +68,14 @@ class SignerKind(StrEnum):
     """What holds a private key."""
 
     PASSPHRASE = "passphrase"  # noqa: S105 - the name of a kind
+    SSH = "ssh"
+    PASSKEY = "passkey"
+    GITHUB = "github"  # a review of a pull request, by a person's account there
     SERVICE = "service"  # nightcrew itself
 
 
-HUMAN_KINDS = frozenset({SignerKind.PASSPHRASE})
-"""The kinds whose signature needs a person. Only these enrol, revoke and decide."""
+HUMAN_KINDS = frozenset({SignerKind.PASSPHRASE, SignerKind.SSH, SignerKind.PASSKEY, SignerKind.GITHUB})
+"""The kinds whose signature needs a person. Only these decide, and all but GitHub's enrol and revoke."""
 
 
 class _Signed(Document):

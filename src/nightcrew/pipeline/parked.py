@@ -1,16 +1,23 @@
 """Records that wait for a person: those held by a gate, and those in quarantine. Decided by signature, or released."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nightcrew.approvals import Signer, TrustAnchor, fresh_nonce, sign_decision, verify_approval
+from nightcrew.approvals import (
+    Signer,
+    TrustAnchor,
+    decision_statement,
+    fresh_nonce,
+    sign_statement,
+    verify_approval,
+)
 from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.clock import Clock
-from nightcrew.model.errors import NightcrewError, NotFoundError, TransitionError, UsageError
-from nightcrew.model.review import Decision
-from nightcrew.model.statement import DigestSet, Subject
+from nightcrew.model.errors import ApprovalError, NightcrewError, NotFoundError, TransitionError, UsageError
+from nightcrew.model.review import ENDING, Decision
+from nightcrew.model.statement import ApprovalStatement, DigestSet, Envelope, Subject, read_statement
 from nightcrew.reliability.secrets import mask_names
 from nightcrew.store import decisions, outcomes, runs
 from nightcrew.store.outcomes import Row, Stored
@@ -131,60 +138,80 @@ def _left(tx: Tx, stored: Stored, state: str, reason: str) -> Row:
     return Row(stored.key, state, stored.kind, None, stored.input or b"", _text(doc))
 
 
-def decide(
+def prepare(
     store: Store,
     names: Sequence[str],
     decision: Decision,
     *,
-    anchor: TrustAnchor,
     repository: str,
     reviewer: str,
-    open_signer: Callable[[], Signer],
     clock: Clock,
     comment: str = "",
     policy_sha256: str | None = None,
-) -> int:
-    """Approve or reject records held by a gate, all of one pipeline, by one signature over exactly their outcomes.
+    seen: Mapping[str, str] | None = None,
+) -> ApprovalStatement:
+    """What a reviewer has to sign to approve or reject records held by a gate, all of one pipeline.
 
-    An approved record goes on with the steps after its gate, or is settled with the output that was seen; a rejected
-    one is not. ``open_signer`` is called once, after everything else is known to fit. Gives how many. Raises
-    UsageError, TransitionError (it does not wait, or changed meanwhile), ApprovalError.
+    ``seen`` maps a record's name to the digest of the outcome that was looked at. Raises UsageError, TransitionError
+    (it does not wait), ApprovalError (it changed since it was looked at).
     """
-    if decision is Decision.ESCALATE:
+    if decision not in ENDING:
         raise UsageError("records are approved or rejected; to ask another person, tell them the record's name")
-    grouped = _grouped(names)
-    if len(grouped) != 1 or not 0 < len(names) <= MAX_AT_ONCE:
-        raise UsageError(f"one decision is about 1 to {MAX_AT_ONCE} records of one pipeline")
-    [(pipeline, keys)] = grouped.items()
+    pipeline, keys = _of_one(names)
     with store.read() as tx:
-        row = runs.pipeline(tx, pipeline)
-        waiting = _waiting(tx, row, keys)
-    subjects = _subjects(pipeline, waiting)
-    name = f"records/{pipeline}"
-    envelope = sign_decision(
-        open_signer(),
+        waiting = _waiting(tx, runs.pipeline(tx, pipeline), keys)
+    for stored in waiting:
+        if (seen or {}).get(f"{pipeline}/{stored.key}", outcomes.digest(stored)) != outcomes.digest(stored):
+            raise ApprovalError(f"{pipeline}/{stored.key} changed since it was opened", hint="Read it again.")
+    return decision_statement(
         reviewer=reviewer,
         repository=repository,
-        review_id=name,
-        subjects=subjects,
+        review_id=f"records/{pipeline}",
+        subjects=_subjects(pipeline, waiting),
         decision=decision,
         nonce=fresh_nonce(),
         clock=clock,
         comment=comment,
         policy_sha256=policy_sha256,
     )
+
+
+def finish(
+    store: Store,
+    names: Sequence[str],
+    envelope: Envelope,
+    *,
+    anchor: TrustAnchor,
+    repository: str,
+    clock: Clock,
+    verified_by: Callable[[Envelope], None] | None = None,
+) -> int:
+    """Verify a signed decision over exactly these records' outcomes as they are now, and let it happen.
+
+    An approved record goes on with the steps after its gate, or is settled with the output that was seen; a rejected
+    one is not. ``verified_by`` may refuse what verified, by raising. Gives how many. Raises ApprovalError,
+    TransitionError (it does not wait).
+    """
+    pipeline, keys = _of_one(names)
+    statement = read_statement(envelope.body())
+    if not isinstance(statement, ApprovalStatement) or statement.predicate.decision not in ENDING:
+        raise ApprovalError("what was signed is no decision about records")
+    decision = statement.predicate.decision
     with store.begin() as tx:
+        row = runs.pipeline(tx, pipeline)
         waiting = _waiting(tx, row, keys)
         verified = verify_approval(
-            envelope.encode(),
+            envelope,
             anchor=anchor,
             repository=repository,
-            review_id=name,
+            review_id=f"records/{pipeline}",
             subjects=_subjects(pipeline, waiting),
             clock=clock,
             decision=decision,
             used_nonces=lambda nonce: decisions.nonce_user(tx, nonce),
         )
+        if verified_by is not None:
+            verified_by(envelope)
         decided = decisions.add(
             tx,
             pipeline=row.id,
@@ -198,6 +225,42 @@ def decide(
         review = {"decision": decided, "by": verified.reviewer, "verdict": str(decision)}
         pairs = [(stored, _decided(tx, stored, decision, review)) for stored in waiting]
         return outcomes.change(tx, pipeline, pairs, why=str(decision), actor=f"reviewer:{verified.reviewer}")
+
+
+def decide(
+    store: Store,
+    names: Sequence[str],
+    decision: Decision,
+    *,
+    anchor: TrustAnchor,
+    repository: str,
+    reviewer: str,
+    open_signer: Callable[[], Signer],
+    clock: Clock,
+    comment: str = "",
+    policy_sha256: str | None = None,
+) -> int:
+    """``prepare``, sign, ``finish``. ``open_signer`` is called once, after everything else is known to fit."""
+    statement = prepare(
+        store,
+        names,
+        decision,
+        repository=repository,
+        reviewer=reviewer,
+        clock=clock,
+        comment=comment,
+        policy_sha256=policy_sha256,
+    )
+    envelope = sign_statement(open_signer(), statement)
+    return finish(store, names, envelope, anchor=anchor, repository=repository, clock=clock)
+
+
+def _of_one(names: Sequence[str]) -> tuple[str, list[str]]:
+    grouped = _grouped(names)
+    if len(grouped) != 1 or not 0 < len(names) <= MAX_AT_ONCE:
+        raise UsageError(f"one decision is about 1 to {MAX_AT_ONCE} records of one pipeline")
+    [(pipeline, keys)] = grouped.items()
+    return pipeline, keys
 
 
 def is_approved(

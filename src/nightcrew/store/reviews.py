@@ -1,7 +1,9 @@
 """Reviews: what waits in the inbox, and the signed decisions. A row proves nothing: verify the signature each time."""
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -10,19 +12,30 @@ from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.errors import ApprovalError, DocumentError, IntegrityError, NotFoundError, TransitionError
 from nightcrew.model.review import WAITING, Decision, Review, ReviewState
 from nightcrew.store import ledger, rows
-from nightcrew.store.schema import reviews, used_nonces
+from nightcrew.store.schema import review_decisions, reviews, used_nonces
 from nightcrew.store.store import Tx
 
-_DECIDED = {
-    Decision.APPROVE: ReviewState.APPROVED,
-    Decision.REJECT: ReviewState.REJECTED,
-    Decision.ESCALATE: ReviewState.ESCALATED,
-}
+_ENDED = {Decision.APPROVE: ReviewState.APPROVED, Decision.REJECT: ReviewState.REJECTED}
 _TIMES = ("created", "deadline", "decided")
 
 
-def add(tx: Tx, review: Review, *, actor: str = "nightcrew") -> Review:
+@dataclass(frozen=True)
+class Signed:
+    """One signed decision as it is stored; ``envelope`` is the DSSE envelope's JSON text."""
+
+    review: str
+    nonce: str
+    decision: Decision
+    reviewer: str
+    comment: str
+    at: datetime
+    envelope: str
+
+
+def add(tx: Tx, review: Review, *, actor: str = "nightcrew", needs: Mapping[str, Any] | None = None) -> Review:
     """Put a review (state pending, or escalated) in the inbox; again, with the same content, it does nothing.
+
+    ``needs`` is what the rules ask of its decision now; it stands in the ledger, where it cannot be weakened later.
 
     Raises IntegrityError if another review has this id, TransitionError if it is decided already.
     """
@@ -34,7 +47,8 @@ def add(tx: Tx, review: Review, *, actor: str = "nightcrew") -> Review:
         return _review(row)
     rows.storable(review.reason + review.comment, where=review.id)
     tx.connection.execute(insert(reviews).values(_columns(review)))
-    _log(tx, review.id, "add", actor, ticket=review.ticket, subject_digest=review.subject_digest, reason=review.reason)
+    asked = {"ticket": review.ticket, "subject_digest": review.subject_digest, "reason": review.reason}
+    _log(tx, review.id, "add", actor, **asked, **({"needs": dict(needs)} if needs else {}))
     return review
 
 
@@ -53,25 +67,42 @@ def list(tx: Tx, *, states: Iterable[ReviewState] | None = None, ticket: str | N
     return [_review(row) for row in tx.connection.execute(query).mappings()]
 
 
-def decide(
-    tx: Tx, review_id: str, *, decision: Decision, reviewer: str, comment: str, envelope: str, nonce: str
-) -> Review:
-    """Store a signed decision. The caller has verified ``envelope`` (DSSE, JSON text), which holds ``nonce``.
+def sign(
+    tx: Tx,
+    review_ids: Sequence[str],
+    *,
+    decision: Decision,
+    reviewer: str,
+    comment: str,
+    envelope: str,
+    nonce: str,
+    scope: str | None = None,
+) -> None:
+    """Store one signed decision over these reviews. The caller has verified ``envelope`` (DSSE, JSON text).
 
-    Raises TransitionError if the review does not wait, ApprovalError if the nonce was used for a decision before.
+    ``nonce`` is the one in it, ``scope`` what it says it is about (by default the one review). It moves no review: see
+    ``settle`` and ``escalate``. Raises TransitionError if a review does not wait, ApprovalError if the nonce was used.
     """
-    review = _waiting(tx, review_id)
+    waiting = [_waiting(tx, review_id) for review_id in review_ids]
     if (user := nonce_user(tx, nonce)) is not None:
         raise ApprovalError(f"this signature was used before, for {user}")
-    rows.storable(comment + envelope + nonce + reviewer, where=review_id)
-    tx.connection.execute(insert(used_nonces).values(nonce=nonce, review=review_id))
-    decided = None if decision is Decision.ESCALATE else tx.stamp()
-    state = _DECIDED[decision]
-    _set(tx, review_id, state=state, decided=decided, reviewer=reviewer, comment=comment, envelope=envelope)
-    _log(
-        tx, review_id, decision.value, reviewer, ticket=review.ticket, comment=comment, nonce=nonce,
-        envelope_sha256=sha256_hex(envelope.encode()),
-    )  # fmt: skip
+    rows.storable(comment + envelope + nonce + reviewer, where=", ".join(review_ids))
+    tx.connection.execute(insert(used_nonces).values(nonce=nonce, review=scope or waiting[0].id))
+    said = {"decision": decision.value, "reviewer": reviewer, "comment": comment, "nonce": nonce}
+    for review in waiting:
+        row = {**said, "review": review.id, "at": tx.stamp(), "envelope": envelope}
+        tx.connection.execute(insert(review_decisions).values(row))
+        _log(
+            tx, review.id, decision.value, f"reviewer:{reviewer}", ticket=review.ticket, comment=comment, nonce=nonce,
+            envelope_sha256=sha256_hex(envelope.encode()),
+        )  # fmt: skip
+
+
+def settle(tx: Tx, review_id: str, decision: Decision, *, reviewer: str, comment: str) -> Review:
+    """End a review that waits, as enough people decided; raises TransitionError if it does not wait."""
+    review = _waiting(tx, review_id)
+    _set(tx, review_id, state=_ENDED[decision], decided=tx.stamp(), reviewer=reviewer, comment=comment)
+    _log(tx, review_id, "settle", f"reviewer:{reviewer}", ticket=review.ticket, state=_ENDED[decision].value)
     return get(tx, review_id)
 
 
@@ -86,30 +117,52 @@ def void(tx: Tx, review_id: str, *, reason: str, actor: str = "nightcrew") -> Re
 
 
 def escalate(
-    tx: Tx, review_id: str, *, assigned: str | None = None, reason: str = "", actor: str = "nightcrew"
+    tx: Tx,
+    review_id: str,
+    *,
+    assigned: str | None = None,
+    deadline: datetime | None = None,
+    reason: str = "",
+    actor: str = "nightcrew",
 ) -> Review:
-    """Escalate a review that waits, to ``assigned`` if given; it never decides itself. Raises TransitionError."""
+    """Escalate a review that waits, to ``assigned`` and with a new ``deadline`` if given; it never decides itself.
+
+    Raises TransitionError.
+    """
     review = _waiting(tx, review_id)
-    _set(tx, review_id, state=ReviewState.ESCALATED, assigned=assigned or review.assigned)
+    until = rows.to_time(deadline or review.deadline)
+    _set(tx, review_id, state=ReviewState.ESCALATED, assigned=assigned or review.assigned, deadline=until)
     _log(tx, review_id, "escalate", actor, ticket=review.ticket, assigned=assigned, reason=reason)
     return get(tx, review_id)
 
 
-def envelopes(tx: Tx, ticket: str) -> builtins.list[tuple[Review, str]]:
-    """The approved reviews of a ticket with their envelopes, last decided first. Verify each before it counts."""
+def approved(tx: Tx, ticket: str) -> builtins.list[tuple[Review, builtins.list[str]]]:
+    """The approved reviews of a ticket with their approving envelopes, last decided first.
+
+    Verify each envelope before it counts.
+    """
     query = (
         select(reviews)
         .where(reviews.c.ticket == ticket, reviews.c.state == ReviewState.APPROVED.value)
-        .where(reviews.c.envelope.is_not(None))
         .order_by(reviews.c.decided.desc(), reviews.c.id.desc())
     )
-    return [(_review(row), row["envelope"]) for row in tx.connection.execute(query).mappings()]
+    found = [_review(row) for row in tx.connection.execute(query).mappings()]
+    return [(review, [one.envelope for one in approvals(tx, review.id)]) for review in found]
 
 
-def envelope(tx: Tx, review_id: str) -> str | None:
-    """The signed decision of a review as it was stored, None before there is one; raises NotFoundError."""
-    found = _existing(tx, review_id)["envelope"]
-    return None if found is None else str(found)
+def decisions(tx: Tx, review_id: str) -> builtins.list[Signed]:
+    """Every decision signed in a review, oldest first. A row proves nothing: verify its envelope."""
+    query = (
+        select(review_decisions)
+        .where(review_decisions.c.review == review_id)
+        .order_by(review_decisions.c.at, review_decisions.c.nonce)
+    )
+    return [_signed(row) for row in tx.connection.execute(query).mappings()]
+
+
+def approvals(tx: Tx, review_id: str) -> builtins.list[Signed]:
+    """The approvals among ``decisions``."""
+    return [one for one in decisions(tx, review_id) if one.decision is Decision.APPROVE]
 
 
 def nonce_user(tx: Tx, nonce: str) -> str | None:
@@ -149,10 +202,16 @@ def _existing(tx: Tx, review_id: str) -> Mapping[Any, Any]:
     return row
 
 
+def _signed(row: Mapping[Any, Any]) -> Signed:
+    try:
+        return Signed(**{**row, "decision": Decision(row["decision"]), "at": rows.from_time(row["at"])})
+    except ValueError as error:
+        raise IntegrityError(f"a decision in {row['review']}: {error}") from None
+
+
 def _review(row: Mapping[Any, Any]) -> Review:
     where = f"the row of {row['id']}"
-    values = {name: value for name, value in row.items() if name != "envelope"}
     try:
-        return Review.read({**values, "subjects": rows.from_json(row["subjects"], where=where)}, source=where)
+        return Review.read({**row, "subjects": rows.from_json(row["subjects"], where=where)}, source=where)
     except DocumentError as error:
         raise IntegrityError(str(error)) from None

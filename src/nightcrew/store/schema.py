@@ -20,7 +20,7 @@ from sqlalchemy import (
 from nightcrew.store import workers as _workers  # declares the table of workers on the same metadata
 from nightcrew.store.metadata import metadata
 
-REVISION = "0003"
+REVISION = "0004"
 """The migration that these tables are the result of."""
 
 workers = _workers.workers
@@ -194,7 +194,18 @@ reviews = Table(
     Column("decided", Text),
     Column("reviewer", Text),
     Column("comment", Text, nullable=False),
-    Column("envelope", Text),
+)
+
+review_decisions = Table(
+    "review_decisions",
+    metadata,
+    Column("review", Text, primary_key=True),
+    Column("nonce", Text, primary_key=True),
+    Column("decision", Text, nullable=False),
+    Column("reviewer", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("envelope", Text, nullable=False),
 )
 
 used_nonces = Table(

@@ -1,7 +1,7 @@
 """Tickets: every change goes through the state machine and the ledger; each row can be checked against its entry."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -144,7 +144,7 @@ def apply_approved(
     *,
     actor: str,
     review: str,
-    envelope_sha256: str,
+    envelopes_sha256: Collection[str],
     reason: str = "",
     **changes: Any,
 ) -> Ticket:
@@ -154,12 +154,12 @@ def apply_approved(
     """
     if event not in APPROVING:
         raise PolicyError(f"{event} is not an approval")
-    approved = {found.id: (found, envelope) for found, envelope in reviews.envelopes(tx, ticket_id)}
+    approved = {found.id: (found, envelopes) for found, envelopes in reviews.approved(tx, ticket_id)}
     if review not in approved or approved[review][0].on_approve is not event:
         raise ApprovalError(f"{review} does not approve {event} of {ticket_id}")
-    if sha256_hex(approved[review][1].encode()) != envelope_sha256:
-        raise ApprovalError(f"{review} holds another signature than the one that was verified")
-    proof = {"reason": reason, "review": review, "envelope_sha256": envelope_sha256}
+    if sorted(sha256_hex(envelope.encode()) for envelope in approved[review][1]) != sorted(envelopes_sha256):
+        raise ApprovalError(f"{review} holds other signatures than those that were verified")
+    proof = {"reason": reason, "review": review, "envelopes_sha256": sorted(envelopes_sha256)}
     return _apply(tx, ticket_id, event, actor, proof, changes)
 
 

@@ -151,8 +151,8 @@ def _text(answer: ModelResponse) -> str:
 
 
 def _offered(task: Task) -> frozenset[str]:
-    """What a reviewer may do: QA may write tests, security may not write at all."""
-    return _READING | ({"run", "write", "edit"} if task.agent == "qa" else {"run"})
+    """What a reviewer may do: QA may write tests, security, and who answers a question, may not write at all."""
+    return _READING | ({"run", "write", "edit"} if task.agent == "qa" and task.kind == "review" else {"run"})
 
 
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # It logs the address of each request at level INFO.

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightcrew.crew import audit, backlog, inbox, night, reviewers, setup
+from nightcrew.crew import audit, backlog, deciding, inbox, night, reviewers, setup
 from nightcrew.crew.audit import AuditReport
 from nightcrew.crew.demo import repository
 from nightcrew.crew.night import OnProgress
@@ -146,7 +146,14 @@ def _decide(project: Project, review: Review, passphrase: str, say: Say) -> tupl
     breaks = "regression" in review.reason
     decision = Decision.REJECT if breaks else Decision.APPROVE
     comment = "half a cent must be rounded up" if breaks else "agreed"
-    inbox.decide(project, review.id, decision, reviewer=REVIEWER, comment=comment, passphrase=lambda: passphrase)
+    deciding.decide(
+        project,
+        [review.id],
+        decision,
+        reviewer=REVIEWER,
+        comment=comment,
+        signer=lambda keys: reviewers.pick(project, keys, passphrase=lambda _: passphrase),
+    )
     say(f"  {review.id} {decision}: {review.ticket}, {review.reason}")
     return review.id, str(decision), review.reason
 

@@ -1,0 +1,266 @@
+"""Decisions in the inbox: by the right people, by enough of them, over exactly what lies here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.gate import Gate, prepare
+
+from nightcrew.approvals import fresh_nonce, sign_statement
+from nightcrew.crew import admission, audit, deciding, inbox, memory, planning
+from nightcrew.model.errors import ApprovalError, NotFoundError, PolicyError, UsageError
+from nightcrew.model.manifest import parse
+from nightcrew.model.review import Decision, ReviewState
+from nightcrew.model.ticket import State
+from nightcrew.store import ledger, reviews, tickets
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    made = prepare(tmp_path / "home", monkeypatch)
+    yield made
+    made.reopen()
+
+
+def planned(gate: Gate) -> list[str]:
+    return [line.ticket for line in parse(planning.make_plan(gate.project, "build").data, source="plan").tickets]
+
+
+def state(gate: Gate, review: str) -> ReviewState:
+    with gate.project.store.read() as tx:
+        return reviews.get(tx, review).state
+
+
+def entries(gate: Gate, subject: str) -> list[str]:
+    with gate.project.store.read() as tx:
+        return [entry.action for entry in ledger.entries(tx, subject=subject)]
+
+
+def test_one_person_decides_what_is_high(gate: Gate) -> None:
+    review = gate.review()
+    assert planned(gate) == []
+    gate.decide(review.id)
+    assert planned(gate) == [review.ticket]
+    assert audit.verify(gate.project).broken == ()
+
+
+def test_critical_takes_two_different_people(gate: Gate) -> None:
+    gate.enrol("grace")
+    review = gate.review(severity="critical")
+    assert inbox.view(gate.project, review.id).needs.approvals == 2
+    (after,) = gate.decide(review.id, by="ada")
+    assert after.state is ReviewState.ESCALATED
+    assert planned(gate) == []
+    gate.enrol("ada")  # a second key is no second person
+    with pytest.raises(PolicyError, match="another person"):
+        gate.decide(review.id, by="ada")
+    (after,) = gate.decide(review.id, by="grace")
+    assert after.state is ReviewState.APPROVED
+    assert planned(gate) == [review.ticket]
+
+
+def test_critical_with_one_person_enrolled_is_decided_by_that_one(gate: Gate) -> None:
+    review = gate.review(severity="critical")
+    gate.decide(review.id)
+    assert planned(gate) == [review.ticket]
+    gate.enrol("grace")  # who comes later takes nothing away
+    assert planned(gate) == [review.ticket]
+
+
+def test_who_was_revoked_does_not_count_among_the_two(gate: Gate) -> None:
+    gate.enrol("grace")
+    gate.enrol("linus")
+    review = gate.review(severity="critical")
+    gate.decide(review.id, by="ada")
+    gate.decide(review.id, by="grace")
+    assert planned(gate) == [review.ticket]
+    gate.project.anchor.revoke(
+        gate.project.repository_id, "grace", by=gate.signers["ada"][0], nonce=fresh_nonce(), clock=gate.project.clock
+    )
+    assert planned(gate) == []
+
+
+def test_rules_say_who_may_and_how_many(gate: Gate) -> None:
+    for name in ("grace", "linus"):
+        gate.enrol(name)
+    gate.playbook(
+        "  reviewers: [ada, grace, linus]\n"
+        "  rules:\n"
+        "    - when: {path: 'payments/*'}\n"
+        "      reviewers: [grace, linus]\n"
+        "      approvals: 2\n"
+        "      deadline_hours: 4"
+    )
+    review = gate.review(path="payments/card.py")
+    assert review.assigned == "grace"
+    assert review.deadline - review.created == gate.now.replace(hour=4) - gate.now.replace(hour=0)
+    with pytest.raises(PolicyError, match="does not let ada"):
+        gate.decide(review.id, by="ada")
+    with pytest.raises(PolicyError):
+        gate.decide(review.id, by="ada", decision=Decision.REJECT)
+    gate.decide(review.id, by="grace")
+    assert planned(gate) == []
+    gate.decide(review.id, by="linus")
+    assert planned(gate) == [review.ticket]
+    other = gate.review(title="Elsewhere", path="web/page.py")
+    gate.decide(other.id, by="ada")
+    assert other.ticket in planned(gate)
+
+
+def test_rules_weakened_after_it_was_asked_for_do_not_weaken_it(gate: Gate) -> None:
+    gate.enrol("grace")
+    gate.playbook("  rules:\n    - {approvals: 2}")
+    review = gate.review()
+    gate.playbook("  four_eyes_from: null")
+    gate.decide(review.id, by="ada")
+    assert planned(gate) == []
+    gate.decide(review.id, by="grace")
+    assert planned(gate) == [review.ticket]
+
+
+def test_rules_that_no_longer_let_who_approved_void_it(gate: Gate) -> None:
+    gate.enrol("grace")
+    review = gate.review()
+    gate.decide(review.id, by="ada")
+    assert planned(gate) == [review.ticket]
+    gate.playbook("  rules:\n    - {reviewers: [grace]}")
+    assert planned(gate) == []
+
+
+def test_group_is_decided_by_one_signature_over_each(gate: Gate) -> None:
+    group = [gate.review(title=f"Finding {number}") for number in range(3)]
+    other = gate.review(title="Another rule", rule="B602")
+    ids = [review.id for review in group]
+    assert inbox.view(gate.project, ids[0]).group == ids[1:]
+    decided = gate.decide(*ids)
+    assert [one.state for one in decided] == [ReviewState.APPROVED] * 3
+    assert sorted(planned(gate)) == [review.ticket for review in group]
+    with gate.project.store.read() as tx:
+        assert len({reviews.decisions(tx, one)[0].envelope for one in ids}) == 1
+        assert reviews.get(tx, other.id).state is ReviewState.PENDING
+    assert audit.verify(gate.project).broken == ()
+
+
+def test_signature_over_a_group_counts_for_nothing_outside_it(gate: Gate) -> None:
+    first, second, outside = (gate.review(title=f"Finding {number}") for number in range(3))
+    gate.decide(first.id, second.id)
+    with gate.project.store.begin() as tx:  # as if nightcrew itself had been deceived
+        (signed,) = reviews.decisions(tx, first.id)
+        said = {"decision": Decision.APPROVE, "reviewer": "ada", "comment": ""}
+        tx.connection.exec_driver_sql("DELETE FROM used_nonces")
+        reviews.sign(tx, [outside.id], **said, envelope=signed.envelope, nonce=signed.nonce)
+        reviews.settle(tx, outside.id, **said)
+    with gate.project.store.read() as tx:
+        ticket = tickets.get(tx, outside.ticket)
+        with pytest.raises(ApprovalError, match=f"review/{outside.id} was not signed"):
+            admission.approval_of(gate.project, tx, ticket)
+
+
+def test_one_changed_review_refuses_the_whole_group(gate: Gate) -> None:
+    first, second = gate.review(), gate.review(title="Another")
+    statement = deciding.prepare(gate.project, [first.id, second.id], Decision.APPROVE, reviewer="ada")
+    with gate.project.store.begin() as tx:
+        tickets.edit(tx, second.ticket, actor="me", changes={"body": "something else"})
+    with pytest.raises(Exception, match=r"changed|not what was asked"):
+        deciding.finish(gate.project, sign_statement(gate.signers["ada"][0], statement))
+    assert state(gate, first.id) is ReviewState.PENDING
+
+
+def test_review_that_changed_since_it_was_opened_is_not_decided(gate: Gate) -> None:
+    review = gate.review()
+    with pytest.raises(ApprovalError, match="changed since it was opened"):
+        deciding.prepare(gate.project, [review.id], Decision.APPROVE, reviewer="ada", seen={review.id: "0" * 64})
+    seen = inbox.view(gate.project, review.id).digest
+    assert seen is not None
+    deciding.prepare(gate.project, [review.id], Decision.APPROVE, reviewer="ada", seen={review.id: seen})
+
+
+def test_refused_decision_is_in_the_ledger(gate: Gate) -> None:
+    review = gate.review()
+    statement = deciding.prepare(gate.project, [review.id], Decision.APPROVE, reviewer="ada")
+    envelope = sign_statement(gate.signers["ada"][0], statement)
+    deciding.finish(gate.project, envelope)
+    with pytest.raises(UsageError, match="decided already"):
+        deciding.finish(gate.project, envelope)
+    assert entries(gate, f"refusal:{review.id}") == ["decision.refuse"]
+
+
+def test_expired_review_goes_round_the_reviewers_and_never_approves_itself(gate: Gate) -> None:
+    gate.enrol("grace")
+    gate.enrol("linus")
+    gate.playbook(
+        "  deadline_hours: 10\n  reviewers: [ada, grace, linus]\n"
+        "  away:\n    - {reviewer: grace, from: 2026-01-05, until: 2026-01-09}"
+    )
+    review = gate.review()
+    assert review.assigned == "ada"
+    asked = []
+    for _ in range(4):
+        gate.later(hours=11)
+        (now,) = inbox.pending(gate.project)
+        asked.append(now.assigned)
+        assert now.state is ReviewState.ESCALATED
+        assert now.deadline > gate.now
+        inbox.pending(gate.project)  # looking again escalates nothing again
+    assert asked == ["linus", "ada", "linus", "ada"]
+    assert planned(gate) == []
+    assert entries(gate, "alert") == ["alert.send"] * 4
+
+
+def test_away_reviewers_are_passed_over_when_it_is_asked(gate: Gate) -> None:
+    gate.enrol("grace")
+    gate.playbook("  reviewers: [ada, grace]\n  away:\n    - {reviewer: ada, from: 2026-01-01, until: 2026-01-05}")
+    assert gate.review().assigned == "grace"
+    gate.later(days=1)
+    assert gate.review(title="Later").assigned == "ada"
+
+
+def test_escalation_names_the_next_and_only_one_who_is_enrolled(gate: Gate) -> None:
+    gate.enrol("grace")
+    review = gate.review()
+    with pytest.raises(NotFoundError):
+        gate.decide(review.id, decision=Decision.ESCALATE, to="mallory")
+    (after,) = gate.decide(review.id, decision=Decision.ESCALATE, to="grace")
+    assert (after.state, after.assigned) == (ReviewState.ESCALATED, "grace")
+
+
+def test_question_lies_at_the_desk_and_the_review_waits_on(gate: Gate) -> None:
+    review = gate.review()
+    with pytest.raises(UsageError, match="needs its text"):
+        gate.decide(review.id, decision=Decision.ASK, comment=" ")
+    (after,) = gate.decide(review.id, decision=Decision.ASK, comment="Is the key used anywhere?")
+    assert after.state is ReviewState.PENDING
+    assert planned(gate) == []
+    ((question, answer),) = inbox.view(gate.project, review.id).questions
+    assert (question.to, question.questions, answer) == ("security", "Is the key used anywhere?", None)
+    gate.decide(review.id)  # and can be decided without waiting for the answer
+    assert planned(gate) == [review.ticket]
+
+
+def test_rejection_as_false_positive_and_comments_teach(gate: Gate) -> None:
+    first = gate.review(title="Same line")
+    gate.decide(first.id, decision=Decision.REJECT, comment="a test value")
+    second = gate.review(title="Other line")
+    gate.later(hours=2)
+    gate.decide(second.id, comment="take it from the environment")
+    third = gate.review(title="Third line")
+    earlier = inbox.view(gate.project, third.id).earlier
+    assert [(one.review, one.decision) for one in earlier] == [(second.id, "approve"), (first.id, "reject")]
+    with gate.project.store.read() as tx:
+        assert [piece.text for piece in memory.said_of(tx, second.ticket)] == [
+            "approve (Other line): take it from the environment"
+        ]
+        assert tickets.get(tx, first.ticket).state is State.REJECTED
+    from nightcrew.crew import feedback
+
+    found = feedback.stats_of(gate.project, alpha=0.05, delta=0.1).plain()
+    assert found["n"] == 2
+
+
+def test_several_at_once_are_not_asked_or_escalated(gate: Gate) -> None:
+    first, second = gate.review(), gate.review(title="Another")
+    for decision in (Decision.ASK, Decision.ESCALATE):
+        with pytest.raises(UsageError, match="one by one"):
+            gate.decide(first.id, second.id, decision=decision)
+    with pytest.raises(UsageError):
+        gate.decide()

@@ -438,6 +438,13 @@ def test_a_registration_with_one_thing_wrong_is_refused(passkey: Authenticator, 
         register(passkey, **wrong)
 
 
+def test_a_registration_under_another_credentials_id_is_refused(passkey: Authenticator) -> None:
+    other = to_base64url(b"another credential")
+    credential = passkey.create(to_base64url(CHALLENGE)) | {"id": other, "rawId": other}
+    with pytest.raises(ApprovalError, match="id is not the one that the authenticator gave"):
+        read_registration(credential, challenge=CHALLENGE, origin=ORIGIN, rp_id=RP_ID)
+
+
 def without(credential: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in credential.items() if key != name}
 

@@ -9,7 +9,6 @@ from nightcrew.model.clock import Clock
 from nightcrew.model.review import Decision
 from nightcrew.model.statement import ApprovalPredicate, ApprovalStatement, DigestSet, Envelope, Subject
 
-
 GROUP = "group/"
 """What the review id of a decision about several reviews begins with."""
 

@@ -246,8 +246,6 @@ class TrustAnchor:
 
         A key that does not count always says 0, which is fine until it has counted once.
         """
-        if count == 0 and self.counter(repository, key_id) == 0:
-            return
         directory = self._made(repository)
         with private_files.lock(directory):
             SignCounters(directory).advance(key_id, count)

@@ -18,13 +18,14 @@ from nightcrew.approvals import (
     verify_approval,
 )
 from nightcrew.approvals.decide import GROUP
+from nightcrew.approvals.signer import counter_of
 from nightcrew.crew import admission, rules
 from nightcrew.crew.asking import ask_back
 from nightcrew.crew.project import Project
 from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError, PolicyError, UsageError
 from nightcrew.model.review import ENDING, WAITING, Decision, Review
-from nightcrew.model.statement import ApprovalStatement, Envelope, Subject, read_statement, subject_digest
+from nightcrew.model.statement import ApprovalStatement, Envelope, SignerKind, Subject, read_statement, subject_digest
 from nightcrew.model.ticket import Event
 from nightcrew.pipeline import parked
 from nightcrew.store import findings, reviews, tickets
@@ -262,14 +263,13 @@ def _named(statement: ApprovalStatement) -> list[str]:
 
 
 def _advance_counters(project: Project, envelope: Envelope) -> None:
-    """A passkey counts its signatures: one that counts less than before is a copy of it, or a replay."""
-    from nightcrew.approvals.passkey import counter_of
-    from nightcrew.model.statement import SignerKind
-
+    """A passkey or a security key counts its signatures: one that counts no further than before is a copy of it."""
     kinds = {one.key_id: one.kind for one in project.anchor.reviewers(project.repository_id)}
     for signature in envelope.signatures:
-        if kinds.get(signature.keyid) is SignerKind.PASSKEY:
-            project.anchor.advance_counter(project.repository_id, signature.keyid, counter_of(signature.value()))
+        kind = kinds[signature.keyid]
+        if kind in (SignerKind.PASSKEY, SignerKind.SSH):
+            count = counter_of(kind, signature.value())
+            project.anchor.advance_counter(project.repository_id, signature.keyid, count)
 
 
 def _let_happen(project: Project, tx: Tx, review: Review, approval: Approval) -> None:

@@ -80,10 +80,11 @@ def add_github(
     passphrase: Ask,
     by: str | None = None,
     by_key: Path | None = None,
+    signer: Signer | None = None,
 ) -> Reviewer:
     """Let the pull-request reviews of a GitHub login count as approvals by ``name``; signed by an enrolled reviewer.
 
-    Raises UsageError for values that do not fit, ApprovalError.
+    ``signer`` is one that is open already. Raises UsageError for values that do not fit, ApprovalError.
     """
     from nightcrew.approvals.github import GithubKey
 
@@ -92,7 +93,7 @@ def add_github(
     blob = GithubKey.read(
         {"api": api, "repository": repository, "login": login, "token_env": token_env}, source="--github"
     ).encode()
-    signs = opened(project, by or _self_or_only(project, name), passphrase=passphrase, key=by_key)
+    signs = signer or opened(project, by or _self_or_only(project, name), passphrase=passphrase, key=by_key)
     enrolled = project.anchor.enrol(
         project.repository_id,
         name,

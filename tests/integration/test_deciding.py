@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.gate import Gate, prepare
@@ -146,7 +147,7 @@ def test_signature_over_a_group_counts_for_nothing_outside_it(gate: Gate) -> Non
     gate.decide(first.id, second.id)
     with gate.project.store.begin() as tx:  # as if nightcrew itself had been deceived
         (signed,) = reviews.decisions(tx, first.id)
-        said = {"decision": Decision.APPROVE, "reviewer": "ada", "comment": ""}
+        said: dict[str, Any] = {"decision": Decision.APPROVE, "reviewer": "ada", "comment": ""}
         tx.connection.exec_driver_sql("DELETE FROM used_nonces")
         reviews.sign(tx, [outside.id], **said, envelope=signed.envelope, nonce=signed.nonce)
         reviews.settle(tx, outside.id, **said)

@@ -1,7 +1,7 @@
 """Tickets, handoffs and playbook explored together, exhaustively: what is gated goes on by a signature or not at all.
 
-Every handoff that can be written, in every state, under every gate of a playbook; what the planner and the merger ask for
-is the one guard that is taken as given here, and is attacked in tests/faults.
+Every handoff that can be written, in every state, under every gate of a playbook. What the planner and the merger ask
+for is the one guard that is taken as given here; it is attacked in tests/faults.
 """
 
 from collections import deque

@@ -61,4 +61,3 @@ def test_outside_tool_verifies_what_was_verified_about_which_commit(gate: Gate, 
     envelope.payload += b" "
     with pytest.raises(VerificationError):
         envelope.verify([key_of(folder, "ada")], 1)
-

@@ -8,7 +8,7 @@ from nightcrew.crew.project import Project
 from nightcrew.model.document import Document
 from nightcrew.model.errors import NotFoundError
 from nightcrew.model.handoff import Handoff
-from nightcrew.model.review import WAITING
+from nightcrew.model.review import WAITING, ReviewState
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import State
 from nightcrew.store import handoffs, ledger, reviews, sessions, shifts, tickets, turns
@@ -111,6 +111,7 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
     by_id = {ticket.id: ticket for ticket in tickets.all(tx)}
     merged = [ticket for ticket in by_id.values() if ticket.state is State.DONE and _merged_in(tx, ticket.id, shift_id)]
     notes = [] if project.settings.sandbox.mode != "off" else ["the sandbox was off, by nightcrew.toml"]
+    notes += _late(tx, shift)
     return Report(
         shift=shift.id,
         started=shift.started,
@@ -160,6 +161,16 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
         ),
         notes=tuple(notes),
     )
+
+
+def _late(tx: Tx, shift: Shift) -> list[str]:
+    """Reviews whose deadline passed before or while the shift ran, and who is asked now."""
+    lines = []
+    for review in reviews.list(tx, states=[ReviewState.ESCALATED]):
+        entry = ledger.latest_for(tx, f"review:{review.id}")
+        if entry is not None and entry.actor == "clock" and datetime.fromisoformat(entry.at) >= shift.started:
+            lines.append(f"{review.id} passed its deadline; asked now: {review.assigned or 'every reviewer'}")
+    return lines
 
 
 def _baseline_unchecked(tx: Tx, shift: Shift) -> list[Unchecked]:

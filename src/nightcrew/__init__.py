@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from nightcrew.reliability import (
         Breaker,
+        Calibration,
         Contract,
         ContractError,
         Failure,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Result,
         Retry,
         Secret,
+        calibrate,
         classify,
         guard,
         production,
@@ -44,8 +46,9 @@ __version__ = "0.1.0"
 
 _HOME = {
     "reliability": (
-        "Breaker", "Contract", "ContractError", "Failure", "FailureClass", "Fallback", "Gate", "Observation", "Partial",
-        "Prediction", "Result", "Retry", "Secret", "classify", "guard", "production", "truncate_to", "worth_retrying",
+        "Breaker", "Calibration", "Contract", "ContractError", "Failure", "FailureClass", "Fallback", "Gate", "Observation", "Partial",
+        "Prediction", "Result", "Retry", "Secret", "calibrate", "classify", "guard", "production", "truncate_to",
+        "worth_retrying",
     ),
     "pipeline": (
         "CallableSink", "Delivery", "DriftError", "JsonlSink", "ParquetSink", "Pipeline", "Requeue", "SqlSink",
@@ -56,6 +59,7 @@ _PLACE = {name: home for home, names in _HOME.items() for name in names}
 
 __all__ = [
     "Breaker",
+    "Calibration",
     "CallableSink",
     "Contract",
     "ContractError",
@@ -79,6 +83,7 @@ __all__ = [
     "SqlSource",
     "Summary",
     "__version__",
+    "calibrate",
     "classify",
     "guard",
     "production",

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.gate import Gate, prepare
+from tests.model_server import Asked, Call, Reply, model_server, say
 
 from nightcrew.crew import audit, inbox
 from nightcrew.crew.night import run_shift
 from nightcrew.model.review import Decision, ReviewState
 from nightcrew.store import sessions, turns
-from tests.gate import Gate, prepare
-from tests.model_server import Asked, Call, Reply, model_server, say
 
 QUESTION = "Is the key used anywhere else?"
 ANSWER = "No: settings.py:1 is the only place."

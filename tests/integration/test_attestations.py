@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
+from tests.gate import Gate, prepare
 
 from nightcrew.crew import attestations, backlog
 from nightcrew.crew.night import run_shift
 from nightcrew.store import tickets
-from tests.gate import Gate, prepare
 
 pytestmark = pytest.mark.timeout(200)
 

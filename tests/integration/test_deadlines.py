@@ -1,4 +1,4 @@
-"""A review that nobody decides in time: the next is asked, people are told at once, the night does the rest of its work."""
+"""A review that nobody decides in time: the next is asked, people are told, the night does the rest of its work."""
 
 import json
 import threading
@@ -7,13 +7,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from tests.gate import Gate, prepare
 
 from nightcrew.crew import backlog, inbox, report
 from nightcrew.crew.night import run_shift
 from nightcrew.model.review import ReviewState
 from nightcrew.model.ticket import State
 from nightcrew.store import ledger, tickets
-from tests.gate import Gate, prepare
 
 pytestmark = pytest.mark.timeout(200)
 

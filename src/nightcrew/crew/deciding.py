@@ -20,15 +20,16 @@ from nightcrew.approvals import (
 from nightcrew.approvals.decide import GROUP
 from nightcrew.approvals.signer import counter_of
 from nightcrew.crew import admission, rules
-from nightcrew.crew.asking import ask_back
+from nightcrew.crew.asking import INBOX, ask_back
 from nightcrew.crew.project import Project
+from nightcrew.crew.published import publish_handoffs
 from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError, PolicyError, UsageError
 from nightcrew.model.review import ENDING, WAITING, Decision, Review
 from nightcrew.model.statement import ApprovalStatement, Envelope, SignerKind, Subject, read_statement, subject_digest
 from nightcrew.model.ticket import Event
 from nightcrew.pipeline import parked
-from nightcrew.store import findings, reviews, tickets
+from nightcrew.store import findings, handoffs, reviews, tickets
 from nightcrew.store.store import Tx
 
 MAX_GROUP = 200
@@ -92,6 +93,10 @@ def finish(project: Project, envelope: Envelope) -> list[Review]:
         _log_refusal(project, envelope, str(error))
         raise
     project.pin_ledger()
+    if asked := [one.ticket for one in decided if _read(envelope).predicate.decision is Decision.ASK]:
+        with project.store.read() as tx:
+            written = [one.id for name in asked for one in handoffs.list(tx, ticket=name, session=INBOX)]
+        publish_handoffs(project, written)
     return decided
 
 

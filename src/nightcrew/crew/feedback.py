@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from nightcrew.crew import rules
+from nightcrew.crew.agreement import Label, Stats, stats
 from nightcrew.crew.inbox import rule_names
 from nightcrew.crew.project import Project
-from nightcrew.model.agreement import Label, Stats, stats
 from nightcrew.model.review import Review, ReviewState
 from nightcrew.model.ticket import Event
 from nightcrew.store import handoffs, reviews, tickets

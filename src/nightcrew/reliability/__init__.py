@@ -1,6 +1,7 @@
 """Contracts, classified failures, retries, breakers, fallbacks and gates around any call; no database needed."""
 
 from nightcrew.reliability.breaker import Breaker
+from nightcrew.reliability.calibrate import Calibration, calibrate
 from nightcrew.reliability.contract import Contract, Secret
 from nightcrew.reliability.errors import (
     BreakerOpenError,
@@ -29,6 +30,7 @@ __all__ = [
     "Attempt",
     "Breaker",
     "BreakerOpenError",
+    "Calibration",
     "CallTimeoutError",
     "Contract",
     "ContractError",
@@ -51,6 +53,7 @@ __all__ = [
     "Tally",
     "Truncated",
     "abandoned",
+    "calibrate",
     "classify",
     "estimate_tokens",
     "guard",

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,8 +34,10 @@ def chromium_path() -> str:
 def chromium() -> Iterator[Browser]:
     """The browser, started and ended."""
     path = chromium_path()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+    # Its sockets want a short path, whatever the test made of TMPDIR and HOME.
+    with tempfile.TemporaryDirectory(prefix="nc", dir="/tmp") as place, sync_playwright() as playwright:
+        environment = {**os.environ, "TMPDIR": place, "HOME": place}
+        browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS, env=environment)
         try:
             yield browser
         finally:

@@ -1,10 +1,13 @@
 """A worker to be killed: runs the workflow ``count`` on the database given, and says what it does line by line.
 
-Usage: engine_app.py URL STATE_DIR EXECUTOR_ID STEPS [start]
+Usage: engine_app.py URL STATE_DIR EXECUTOR_ID STEPS [start] [hold=N]
+
+With ``hold`` the workflow waits for ever before the step of that number: it cannot end before it is killed.
 """
 
 import os
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -17,7 +20,7 @@ def say(*words: object) -> None:
     print(*words, flush=True)
 
 
-def main(url: str, state: str, executor_id: str, steps: int, start: bool) -> None:
+def main(url: str, state: str, executor_id: str, steps: int, start: bool, hold: int | None) -> None:
     effects = Path(state) / "effects"
     engine = Engine(
         database_url=url,
@@ -31,6 +34,9 @@ def main(url: str, state: str, executor_id: str, steps: int, start: bool) -> Non
     def count(total: int) -> int:
         say("running", os.getpid())
         for number in range(total):
+            say("at", number)
+            if number == hold:
+                threading.Event().wait()
             engine.transaction(
                 f"row-{number}",
                 lambda c, n=number: (
@@ -64,4 +70,5 @@ def effect(path: Path, number: int) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), "start" in sys.argv)
+    holds = [int(option.removeprefix("hold=")) for option in sys.argv[5:] if option.startswith("hold=")]
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), "start" in sys.argv[5:], holds[0] if holds else None)

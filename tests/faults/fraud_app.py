@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import random
+import threading
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,8 @@ Fate = Literal["accepted", "contract", "permanent", "transient", "gated", "poiso
 
 SLOW = float(os.environ.get("FRAUD_APP_SLOW", "0"))
 """Seconds a record takes, for tests that need a run to last."""
+HOLD = os.environ.get("FRAUD_APP_HOLD", "")
+"""The record from whose id on each waits, for a run that must not end; then the file ``held`` is there."""
 
 
 class Transaction(BaseModel):
@@ -38,6 +41,9 @@ fraud = nc.Pipeline("fraud", record=Transaction, key="id", requeue=nc.Requeue(ro
 
 @fraud.step(retry=nc.Retry(attempts=2, base=0.00001))
 def score(tx: Transaction) -> nc.Prediction:
+    if HOLD and tx.id >= HOLD:
+        Path("held").touch()
+        threading.Event().wait(3600)  # Should its parent die, it does not stay for ever.
     if SLOW:
         time.sleep(SLOW)
     if tx.merchant == "transient":

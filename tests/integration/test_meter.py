@@ -2,6 +2,10 @@
 
 import http.client
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +17,7 @@ from tests.model_server import OVERLOADED, Call, ModelServer, Reply, model_serve
 
 from nightcrew.brains.meter import Meter
 from nightcrew.model.errors import BudgetError
+from nightcrew.sandbox import relay
 
 BODY = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "hello"}]}
 
@@ -230,6 +235,38 @@ def test_body_without_a_length_is_refused(meter: Meter, purse: Purse) -> None:
     connection.request("POST", "/v1/messages", iter([b"{}"]), {"x-api-key": meter.token}, encode_chunked=True)
     assert connection.getresponse().status == 413
     assert purse.charged == []
+
+
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_refusal_reaches_an_agent_that_sends_its_body_after_it(token: str, meter: Meter, purse: Purse) -> None:
+    """The agent is as late as can be: the whole answer is there before it begins with the body."""
+    head = f"POST /v1/messages HTTP/1.1\r\nx-api-key: {token or meter.token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", meter.port), timeout=10) as agent:
+        agent.sendall(head.encode())
+        answer = b""
+        while data := agent.recv(1 << 16):
+            answer += data
+        agent.sendall(b"x" * (16 << 20))
+    assert answer.startswith(b"HTTP/1.1 401 " if token else b"HTTP/1.1 413 ")
+    assert purse.charged == []
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="sandboxes have a network of their own on Linux only")
+def test_refusal_reaches_an_agent_in_a_sandbox_that_sends_its_body_after_it(meter: Meter) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    agent = f"""
+import socket
+agent = socket.create_connection(("127.0.0.1", {port}), timeout=10)
+agent.sendall(b"POST /v1/messages HTTP/1.1\\r\\n\\r\\n")
+while data := agent.recv(1 << 16):
+    print(data.decode())
+agent.sendall(b"x" * (16 << 20))
+"""
+    argv = relay.through([sys.executable, "-c", agent], port=port, directory=meter.directory)
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("HTTP/1.1 401 ")
 
 
 def test_refused_request_leaves_no_body_behind_that_is_taken_for_the_next(meter: Meter, server: ModelServer) -> None:

@@ -36,7 +36,7 @@ def chromium() -> Iterator[Browser]:
     path = chromium_path()
     # Its sockets want a short path, whatever the test made of TMPDIR and HOME.
     with tempfile.TemporaryDirectory(prefix="nc", dir="/tmp") as place, sync_playwright() as playwright:
-        environment = {**os.environ, "TMPDIR": place, "HOME": place}
+        environment: dict[str, str | float | bool] = {**os.environ, "TMPDIR": place, "HOME": place}
         browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS, env=environment)
         try:
             yield browser

@@ -46,7 +46,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "reliability": (
-        "Breaker", "Calibration", "Contract", "ContractError", "Failure", "FailureClass", "Fallback", "Gate", "Observation", "Partial",
+        "Breaker", "Calibration", "Contract", "ContractError", "Failure", "FailureClass", "Fallback", "Gate",
+        "Observation", "Partial",
         "Prediction", "Result", "Retry", "Secret", "calibrate", "classify", "guard", "production", "truncate_to",
         "worth_retrying",
     ),

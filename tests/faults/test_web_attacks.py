@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from nightcrew.approvals import sign_statement
 from nightcrew.approvals.passkey import PasskeyAssertion, challenge_of, signature_of, to_base64url
@@ -208,7 +208,12 @@ def test_assertion_is_used_once(desk: Desk) -> None:
         nonce="0" * 32, clock=project.clock,
     )  # fmt: skip
     sent: list[dict[str, Any]] = []
-    page.on("request", lambda one: sent.append(one.post_data_json) if one.url.endswith("/api/decisions") else None)
+
+    def heard(request: Request) -> None:
+        if request.url.endswith("/api/decisions"):
+            sent.append(dict(request.post_data_json or {}))
+
+    page.on("request", heard)
     page.goto(f"{desk.origin}/reviews/{desk.review.id}")
     page.locator("#decide input[value=approve]").check(force=True)
     page.locator("#decide button.sign").click()

@@ -22,6 +22,7 @@ from nightcrew.engine import (
     WorkflowQuarantined,
     WorkflowState,
 )
+from nightcrew.engine.leases import Lease
 from nightcrew.model.clock import system_clock
 from nightcrew.model.errors import (
     BusyError,
@@ -93,6 +94,46 @@ def test_workflow_runs_steps_and_transactions_and_gives_its_result(engines: Call
     assert engine.result("order-1", 10) == {"total": 12, "sold": 1}
     assert engine.status("order-1") is WorkflowState.SUCCEEDED
     assert rows(url, "select item from sold") == [("nut",)]
+
+
+def test_workflow_that_is_resumed_waits_until_the_engine_is_launched(
+    engines: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DBOS goes on with it while it is launched; a step of it would find no engine, and that would be its result."""
+    first, second = engines(), engines()
+    came, may_end = threading.Event(), threading.Event()
+
+    def declare(engine: Engine) -> Any:
+        @engine.workflow("resumed")
+        def resumed() -> int:
+            came.set()
+            engine.step("first", lambda: 1)
+            may_end.wait(10)
+            return engine.step("second", lambda: 2)
+
+        return resumed
+
+    workflow = declare(first)
+    declare(second)
+    first.launch()
+    first.start(workflow, "r")
+    assert came.wait(10)
+    first.close(wait_seconds=0)
+    may_end.set()
+    came.clear()
+    take_over = Lease.take_over
+
+    def take_over_slowly(lease: Lease, durable: Any) -> None:
+        deadline = time.monotonic() + 10
+        while "r" not in durable.running() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not came.wait(0.3), "it ran before the engine was launched"
+        take_over(lease, durable)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Lease, "take_over", take_over_slowly)
+        second.launch()
+    assert second.result("r", 10) == 2
 
 
 def test_same_id_starts_and_queues_only_once(engines: Callable[..., Engine], url: str) -> None:

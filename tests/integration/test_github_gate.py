@@ -63,6 +63,9 @@ def test_approval_on_github_admits_exactly_that_commit(gate: Gate, github: Githu
         head = tickets.get(tx, review.ticket).head
     assert head is not None
     pull = github.add(Pull(7, head))
+    pull.reviews = [Review(9, "grace-h", "APPROVED", head, submitted_at="2026-01-01T02:00:00Z")]
+    assert github_reviews.collect(gate.project) == [], "approved before anybody was asked"
+    gate.later(days=40)
     for other in (
         Review(1, "mallory", "APPROVED", head),
         Review(2, "grace-h", "APPROVED", "d" * 40),
@@ -70,7 +73,8 @@ def test_approval_on_github_admits_exactly_that_commit(gate: Gate, github: Githu
     ):
         pull.reviews = [other]
         assert github_reviews.collect(gate.project) == []
-    assert waiting(gate) == review
+    still = waiting(gate)
+    assert still is not None
 
     pull.reviews = [Review(4, "grace-h", "APPROVED", head)]
     (line,) = github_reviews.collect(gate.project)

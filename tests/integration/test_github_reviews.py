@@ -60,13 +60,13 @@ def envelope(signer: GithubSigner, *, head: str | None = HEAD, decision: Decisio
         subjects=subjects,
         decision=decision,
         nonce=fresh_nonce(),
-        clock=lambda: NOW,
+        clock=lambda: signer.review.submitted_at,
     )
 
 
 def named(key: GithubKey, pull: int = 7, number: int = 1) -> GithubSigner:
     """A signer that names a review, whether there is one or not: what a forger can write."""
-    return GithubSigner(key, GithubReview(pull, number, NOW, key.login, "", "", "main"))
+    return GithubSigner(key, GithubReview(pull, number, NOW.replace(minute=number % 60), key.login, "", "", "main"))
 
 
 def counts(signer: GithubSigner, **how: Any) -> bool:
@@ -112,6 +112,14 @@ def test_a_review_counts_as_the_signature_of_the_person_it_was_enrolled_for(serv
     server.fail(Fault(status=401, message="Bad credentials"))
     with pytest.raises(ApprovalError, match="nothing was admitted"):
         signers_of(signed, [ada], None)
+
+
+def test_an_approval_dated_otherwise_than_the_review_does_not_count(server: Github, key: GithubKey) -> None:
+    server.add(Pull(7, HEAD, [review(1)]))
+    signer = named(key)
+    assert counts(signer)
+    later = replace(signer, review=replace(signer.review, submitted_at=NOW.replace(hour=9)))
+    assert not counts(later), "an old approval cannot be passed off as one that came after the question"
 
 
 def test_each_request_carries_the_headers_github_asks_for(server: Github, key: GithubKey) -> None:

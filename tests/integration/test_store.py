@@ -237,7 +237,7 @@ def test_an_approving_event_needs_a_review_that_was_approved_for_it(store: Store
         tickets.add(tx, actor="me", title="x", state=State.IN_REVIEW)
         with pytest.raises(PolicyError):
             tickets.apply(tx, "T-0001", Event.APPROVE_WORK, actor="agent")
-        proof = {"review": "R-0001", "envelopes_sha256": [sha256_hex(b"{}")]}
+        proof: dict[str, Any] = {"review": "R-0001", "envelopes_sha256": [sha256_hex(b"{}")]}
         with pytest.raises(ApprovalError):
             tickets.apply_approved(tx, "T-0001", Event.APPROVE_WORK, actor="agent", **proof)
         reviews.add(tx, review())

@@ -12,10 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from tests.gate import prepare
 
 from nightcrew.web import app as web
+from nightcrew.web.limits import Limit
 from nightcrew.web.serving import Server, listening
-from tests.gate import prepare
 
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
 EXAMPLES = os.environ.get("NIGHTCREW_STORM_EXAMPLES", "12")
@@ -35,7 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 @contextmanager
 def running(root: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
     """The server without a limit on attempts, which would answer most of the requests instead of the code behind it."""
-    patch.setattr(web, "Limit", partial(_unlimited, web.Limit))
+    patch.setattr(web, "Limit", partial(_unlimited, Limit))
     with listening(0) as (sockets, port):
         origin = f"http://localhost:{port}"
         app = web.create_app(root, origin=origin, token="t" * 43)

@@ -1,20 +1,28 @@
 """The inbox's server against whoever asks: other hosts, other pages, no session, too much, and text of agents."""
 
 import json
+import os
 import re
 import secrets
+import signal
+import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from pydantic import BaseModel
 from starlette.testclient import TestClient
 from tests.authenticator import Authenticator
 from tests.faults import crew_repository as crew
 from tests.gate import Gate, prepare
 
+import nightcrew as nc
 from nightcrew.approvals import fresh_nonce
+from nightcrew.model.errors import ConfigurationError, UsageError
 from nightcrew.model.review import ReviewState
 from nightcrew.model.statement import PAYLOAD_TYPE, from_base64, pae
 from nightcrew.model.ticket import Event, State
@@ -23,6 +31,7 @@ from nightcrew.web.app import create_app
 from nightcrew.web.headers import SECURITY_HEADERS
 from nightcrew.web.markup import markdown, visible
 from nightcrew.web.problems import Problem
+from nightcrew.web.serving import listening, origin_of
 from nightcrew.web.sessions import IDLE_SECONDS, LINK_SECONDS, Sessions
 
 ORIGIN = "http://localhost:8377"
@@ -60,11 +69,6 @@ class Web:
         payload = prepared.json()["payload"]
         credential = key.get(pae(PAYLOAD_TYPE, from_base64(payload, source="test")))
         return self.post("/api/decisions", {"payload": payload, "credential": credential})
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("web")
 
 
 @pytest.fixture
@@ -540,6 +544,133 @@ def test_a_passkey_admits_one_that_waits(web: Web) -> None:
     assert "Wait for a signature" not in page
 
 
+class Draft(BaseModel):
+    id: str
+    text: str
+
+
+def held(web: Web, *keys: str) -> None:
+    """Records of a pipeline that its gate holds."""
+    drafts = nc.Pipeline("drafts", record=Draft, key="id", state=web.gate.project.root)
+
+    @drafts.step
+    def draft(record: Draft) -> str:
+        return record.text.upper()
+
+    @drafts.gate
+    def human(_record: Draft, _text: str) -> str | None:
+        return f"a person reads it first {SCRIPT}"
+
+    drafts.run([Draft(id=key, text=f"Text {SCRIPT}") for key in keys])
+
+
+def test_a_record_that_a_gate_holds_is_shown_and_decided(web: Web) -> None:
+    web.enter()
+    key = passkey_of(web)
+    held(web, "plain", "with/slash & <b>")
+    rows = web.client.get("/api/reviews", params={"kind": "record"}).json()["records"]
+    assert {one["name"] for one in rows} == {"drafts/plain", "drafts/with/slash & <b>"}
+    for link in re.findall(r'href="(/records/[^"]+)"', web.client.get("/").text):
+        page = web.client.get(link)
+        assert page.status_code == 200
+        assert "What would go on" in page.text
+        assert "TEXT" in page.text
+        assert SCRIPT not in page.text
+        assert SCRIPT.upper() not in page.text
+    wanted = {"records": [{"name": one["name"], "digest": one["digest"]} for one in rows]}
+    stale = {"records": [{**wanted["records"][0], "digest": "0" * 64}]}
+    common = {"decision": "approve", "reviewer": "ada"}
+    assert web.post("/api/decisions/prepare", {**stale, **common}).status_code == 409
+    payload = web.post("/api/decisions/prepare", {**wanted, **common}).json()["payload"]
+    credential = key.get(pae(PAYLOAD_TYPE, from_base64(payload, source="test")))
+    names = [one["name"] for one in rows]
+    fewer = web.post("/api/decisions", {"payload": payload, "credential": credential, "records": names[:1]})
+    assert fewer.status_code == 403
+    done = web.post("/api/decisions", {"payload": payload, "credential": credential, "records": names})
+    assert done.json() == {"reviews": [], "records": 2}
+    assert web.client.get("/api/reviews", params={"kind": "record"}).json()["records"] == []
+
+
+# Where it listens
+
+
+def test_it_listens_on_both_loopback_addresses_and_nowhere_else() -> None:
+    """A browser may take either for localhost: on the one that is free another program could pose as the inbox."""
+    with listening(0) as (sockets, port):
+        addresses = {one.getsockname()[0] for one in sockets}
+        assert addresses in ({"127.0.0.1", "::1"}, {"127.0.0.1"})
+        assert {one.getsockname()[1] for one in sockets} == {port}
+        with pytest.raises(ConfigurationError, match="taken by another program"), listening(port):
+            pass
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_a_program_on_the_other_loopback_address_is_noticed() -> None:
+    with socket.socket(socket.AF_INET6) as squatter:
+        try:
+            squatter.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6 loopback")
+        squatter.listen()
+        with pytest.raises(ConfigurationError, match="::1 is taken"), listening(squatter.getsockname()[1]):
+            pass
+
+
+def test_the_origin_is_this_machine_or_an_address_with_tls() -> None:
+    assert origin_of(None, 8377) == ORIGIN
+    assert origin_of("https://Crew.Example/", 1) == "https://crew.example"
+    assert origin_of("https://crew.example:443", 1) == "https://crew.example"
+    assert origin_of("https://crew.example:8443", 1) == "https://crew.example:8443"
+    for wrong in (
+        "http://crew.example",
+        "crew.example",
+        "https://",
+        "https://a/b",
+        "https://u@a",
+        "https://a?b",
+        "https://a:x",
+    ):
+        with pytest.raises(UsageError):
+            origin_of(wrong, 1)
+
+
+def test_the_command_serves_until_it_is_interrupted(web: Web) -> None:
+    served = subprocess.Popen(
+        [*crew.NIGHTCREW, "serve", "--json", "--port", "0"],
+        cwd=web.gate.project.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert served.stdin is not None
+    assert served.stdout is not None
+    try:
+        link = json.loads(served.stdout.readline())["url"]
+        origin = link.partition("/enter")[0]
+        assert httpx.get(f"{origin}/").status_code == 401
+        entered = httpx.get(link)
+        assert entered.status_code == 303
+        assert httpx.get(link).status_code == 403
+        served.stdin.write("\n")
+        served.stdin.flush()
+        fresh = json.loads(served.stdout.readline())["url"]
+        cookie = httpx.get(fresh).headers["set-cookie"].partition(";")[0]
+        assert "A key lies" in httpx.get(f"{origin}/", headers={"cookie": cookie}).text
+        with httpx.stream("GET", f"{origin}/api/events", headers={"cookie": cookie}) as events:
+            lines = events.iter_lines()
+            assert next(line for line in lines if line.startswith("data:"))
+            web.gate.review("Another one", path="z.py")
+            assert next(line for line in lines if line.startswith("event:")) == "event: changed"
+            taken = crew.nightcrew(
+                web.gate.project.root, "serve", "--port", origin.rpartition(":")[2], env=dict(os.environ)
+            )
+            assert taken.returncode == 4
+            assert "--port" in taken.stderr
+            served.send_signal(signal.SIGINT)
+            assert list(lines) is not None  # the stream ends, and does not hold the server up
+        assert served.wait(10) == 0
+    finally:
+        served.kill()
+        served.communicate()
+
+
 def test_the_page_reads_without_javascript(web: Web) -> None:
     web.enter()
     page = web.client.get("/reviews/R-0001").text
@@ -550,7 +681,7 @@ def test_the_page_reads_without_javascript(web: Web) -> None:
         "settings.py",
         "KEY = ",
         "90 % sure",
-        "due" if False else "Deadline",
+        "Deadline",
     ):
         assert told in page
     assert "nightcrew inbox approve R-0001" in page

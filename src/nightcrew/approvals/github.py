@@ -140,20 +140,23 @@ def find(key: GithubKey, head: str) -> GithubReview | None:
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether the review that ``signature`` names approves, now, the head commit of the approval in ``message``.
 
+    The approval's time must be that of the review on GitHub, so that whoever uses it can tell whether the person had
+    been asked by then.
     ``message`` is the DSSE pre-authentication encoding of an approval. Asks GitHub; raises ApprovalError if it gives no
     answer, which is not the same as a no.
     """
     try:
         key = GithubKey.read(public_key)
         named = _ReviewName.read(read_json(signature, source="GitHub signature"), source="GitHub signature")
-        head = _approved_head(message)
+        said = _approved(message)
     except DocumentError:
         return False
-    if head is None or canonical_json(named.plain()) != signature:
+    if said is None or canonical_json(named.plain()) != signature:
         return False
+    head, time = said
     api = GithubApi(key.api, key.token_env)
     last = _last_word(api, key, named.pull)
-    if last is None or last.id != named.review or not _approves(last, key, head):
+    if last is None or last.id != named.review or not _approves(last, key, head) or last.submitted_at != time:
         return False
     # Asked for by its number too: it may have been dismissed while the pages of the list were read.
     asked = api.one(f"{_reviews(key, named.pull)}/{named.review}", _REVIEW, absent={404})
@@ -184,15 +187,16 @@ def _take(data: bytes, length: re.Pattern[bytes]) -> tuple[bytes, bytes]:
     return data[found.end() : end], data[end:]
 
 
-def _approved_head(message: bytes) -> str | None:
-    """The head commit that the approval in ``message`` is about; None if it approves nothing, or no commit."""
+def _approved(message: bytes) -> tuple[str, datetime] | None:
+    """The head commit that the approval in ``message`` is about, and its time; None if it approves no commit."""
     payload_type, payload = payload_of(message)
     if payload_type != PAYLOAD_TYPE:
         return None
     statement = read_statement(payload)
     if not isinstance(statement, ApprovalStatement) or statement.predicate.decision is not Decision.APPROVE:
         return None
-    return next((subject.digest.gitCommit for subject in statement.subject if subject.name == "commit/head"), None)
+    head = next((subject.digest.gitCommit for subject in statement.subject if subject.name == "commit/head"), None)
+    return None if head is None else (head, statement.predicate.time)
 
 
 class _ReviewName(Document):

@@ -31,7 +31,7 @@ from nightcrew.approvals.github_failure import (
     printable,
     timed_out,
 )
-from nightcrew.model.errors import ApprovalError
+from nightcrew.model.errors import NotVerifiedError
 
 TIMEOUT_SECONDS = 10.0
 """Longest wait for a connection, and for the next piece of an answer."""
@@ -158,14 +158,14 @@ class GithubApi:
         token = os.environ.get(self.token_env, "").strip()
         if not _TOKEN.fullmatch(token):
             problem = "is not set" if not token else "holds something else than a token"
-            raise ApprovalError(
+            raise NotVerifiedError(
                 f"GitHub was not asked: the environment variable {self.token_env} {problem}; nothing was admitted",
                 hint=f"Set {self.token_env} to a token that may read the repository's pull requests.",
             )
         return token
 
-    def _error(self, path: str, what: str, hint: str) -> ApprovalError:
-        return ApprovalError(f"{self.api} was asked for {path} and {what}; nothing was admitted", hint=hint)
+    def _error(self, path: str, what: str, hint: str) -> NotVerifiedError:
+        return NotVerifiedError(f"{self.api} was asked for {path} and {what}; nothing was admitted", hint=hint)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import ssl
 import threading
 import time
@@ -45,6 +46,7 @@ _USAGE = re.compile(
 _AT_ONCE = 16
 _MANY_REQUESTS = 429
 _ERRORS = 400
+_LINGER_SECONDS = 10.0
 
 
 @dataclass
@@ -318,6 +320,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def finish(self) -> None:
+        """Read on until the agent closes: a close over bytes not read resets, and an answer is lost (RFC 9112, 9.6)."""
+        super().finish()
+        until = time.monotonic() + _LINGER_SECONDS
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while (left := until - time.monotonic()) > 0:
+                self.connection.settimeout(left)
+                if not self.connection.recv(1 << 16):
+                    break
 
     def log_message(self, *_: Any) -> None:
         """What is asked is in the journal and the ledger, not in a log."""

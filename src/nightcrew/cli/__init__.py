@@ -17,6 +17,7 @@ COMMANDS = {
     "outcome": ("records", "what became of each record: list, show, runs"),
     "stop": ("work", "stop the running shift before its next turn"),
     "inbox": ("inbox", "what waits for a person: show, approve, reject, escalate"),
+    "serve": ("serve", "the inbox in the browser, on this machine"),
     "reviewer": ("reviewer", "who may decide: add, list, revoke"),
     "handoff": ("read", "list and show handoffs"),
     "session": ("read", "list and show sessions"),

@@ -84,6 +84,7 @@ def show(review: Annotated[str, typer.Argument(metavar="R-0001 | PIPELINE/KEY")]
                 "earlier": [earlier.__dict__ for earlier in found.earlier],
                 "group": found.group,
                 "problem": found.problem,
+                "obstacle": found.obstacle,
                 "diff": found.diff,
                 "effects": found.effects,
             }
@@ -120,6 +121,8 @@ def _tell(found: "ReviewView") -> None:
     say(f"Approvals: {len(signed)} of {found.needs.approvals}; may decide: {may}")
     for decision in found.decisions:
         say(f"  {decision.reviewer}: {decision.decision}, {decision.at:%Y-%m-%d %H:%M}. {decision.comment}")
+    if found.obstacle:
+        say(f"Nobody can decide it as things are: {found.obstacle}.")
     if found.group:
         say(f"Waiting under the same rule: {', '.join(found.group)}")
     say()
@@ -211,6 +214,9 @@ def _decide(
         show_json(row(decided[0]) if len(decided) == 1 else [row(one) for one in decided])
         return
     for one in decided:
+        if decision is Decision.APPROVE and one.state == "escalated":
+            say(f"{one.id} has your approval and needs another person's; asked now: {one.assigned or 'everybody'}.")
+            continue
         asked = f"; asked now: {one.assigned}" if one.assigned and one.state == "escalated" else ""
         said = "The question lies at the agent's desk" if decision is Decision.ASK else f"{one.id} is {one.state}"
         say(f"{said}{asked}.")

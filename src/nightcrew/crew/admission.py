@@ -5,11 +5,20 @@ over exactly this subject cannot be made without a reviewer's key.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from nightcrew.approvals import Approval, verify_approval, verify_verdict
+from nightcrew.approvals.verify import CLOCK_TOLERANCE
 from nightcrew.crew import rules
 from nightcrew.crew.project import Project
-from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError, NotFoundError
+from nightcrew.model.errors import (
+    ApprovalError,
+    ConfigurationError,
+    IntegrityError,
+    NightcrewError,
+    NotFoundError,
+    NotVerifiedError,
+)
 from nightcrew.model.handoff import Verdict, content_digest
 from nightcrew.model.review import Review
 from nightcrew.model.statement import Subject, subject_of
@@ -72,16 +81,21 @@ def change_approval_of(project: Project, tx: Tx, ticket: Ticket, event: Event) -
 
 def _first_valid(project: Project, tx: Tx, ticket: Ticket, event: Event | None) -> str | None:
     refused: list[str] = []
+    other: NightcrewError | None = None
     for review, _ in reviews.approved(tx, ticket.id):
         if event is not None and review.on_approve is not event:
             continue
         try:
             _check_asked_by(tx, review)
             enough(project, tx, ticket, review)
+        except (NotVerifiedError, IntegrityError) as error:
+            other = error
         except NightcrewError as error:
             refused.append(str(error))
         else:
             return review.id
+    if other is not None:
+        raise other
     if refused:
         raise ApprovalError("; ".join(refused))
     return None
@@ -90,26 +104,36 @@ def _first_valid(project: Project, tx: Tx, ticket: Ticket, event: Event | None) 
 def enough(project: Project, tx: Tx, ticket: Ticket, review: Review) -> None:
     """Raises ApprovalError unless as many people as the rules ask for have signed, and each signature counts now."""
     needed = rules.needs_of(project, tx, review).approvals
-    valid, refused = counted(project, tx, ticket, review)
+    valid, errors = counted(project, tx, ticket, review)
     people = {approval.reviewer for approval in valid}
     if len(people) < needed:
+        if open_ones := [error for error in errors if isinstance(error, NotVerifiedError | ConfigurationError)]:
+            raise NotVerifiedError("; ".join(map(str, open_ones)), hint=open_ones[0].hint)
+        if damaged := [str(error) for error in errors if isinstance(error, IntegrityError)]:
+            raise IntegrityError("; ".join(damaged))
+        refused = [str(error) for error in errors]
         have = (
             f"{review.id} needs the approval of {needed} {'people' if needed > 1 else 'person'} and has {len(people)}"
         )
         raise ApprovalError("; ".join([*refused, have] if needed > 1 or not refused else refused))
 
 
-def counted(project: Project, tx: Tx, ticket: Ticket, review: Review) -> tuple[list[Approval], list[str]]:
+def counted(project: Project, tx: Tx, ticket: Ticket, review: Review) -> tuple[list[Approval], list[NightcrewError]]:
     """The approvals of a review that count, verified now over what lies here now; and why the others do not."""
-    valid, refused = [], []
+    valid: list[Approval] = []
+    refused: list[NightcrewError] = []
+    needed = rules.needs_of(project, tx, review)
+    since = datetime.fromisoformat(rules.asked(tx, review.id)["at"])
     for signed in reviews.approvals(tx, review.id):
         try:
             approval = _verify(project, tx, ticket, review, signed.envelope)
-            if not rules.needs_of(project, tx, review).allows(approval.reviewer):
+            if not needed.allows(approval.reviewer):
                 raise ApprovalError(f"the playbook does not let {approval.reviewer} decide {review.id}")
+            if approval.time < since - CLOCK_TOLERANCE:
+                raise ApprovalError(f"{approval.reviewer} signed before {review.id} was asked for")
             valid.append(approval)
         except NightcrewError as error:
-            refused.append(str(error))
+            refused.append(error)
     return valid, refused
 
 
@@ -149,7 +173,7 @@ def admits(project: Project, tx: Tx, ticket_id: str) -> tuple[Ticket, str | None
 
 
 def refusals(project: Project, tx: Tx, ticket: Ticket) -> Iterator[str]:
-    """Why this change must not be merged; empty if it may.
+    """Why this change must not be merged; empty if it may. Raises NotVerifiedError if that cannot be told now.
 
     The exact commit passed QA and security by verdicts that nightcrew signed, or a human signed for exactly this
     commit; and a gated ticket has its approval.
@@ -169,6 +193,8 @@ def refusals(project: Project, tx: Tx, ticket: Ticket) -> Iterator[str]:
         try:
             if approval_of(project, tx, ticket) is None:
                 yield f"{ticket.id} is gated and nobody signed an approval of it"
+        except NotVerifiedError:
+            raise
         except NightcrewError as error:
             yield str(error)
 
@@ -177,6 +203,8 @@ def _unapproved(project: Project, tx: Tx, ticket: Ticket, desk: str, event: Even
     try:
         if change_approval_of(project, tx, ticket, event) is None:
             yield f"{desk} did not pass commit {(ticket.head or '')[:12]}, and nobody signed for it"
+    except NotVerifiedError:
+        raise
     except NightcrewError as error:
         yield str(error)
 
@@ -200,7 +228,7 @@ def passed(project: Project, tx: Tx, ticket: Ticket, desk: str) -> bool:
                 data["envelope"], anchor=project.anchor, repository=project.repository_id, desk=desk, subjects=subjects
             )
         except (IntegrityError, NotFoundError):
-            continue
+            last = None  # A verdict that cannot be read may have been any: an earlier one does not stand in for it.
     return last is not None and last.verdict is Verdict.PASSED
 
 

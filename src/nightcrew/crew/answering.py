@@ -59,6 +59,13 @@ def next_question(project: Project, tx: Tx, shift: str) -> dict[str, str] | None
 
 def answer(project: Project, session_id: str, question_id: str) -> dict[str, Any]:
     """Have the question answered: ``text``, and ``brain``, or None with the reason in ``text``."""
+    try:
+        return _answered(project, session_id, question_id)
+    except (MustStop, NightcrewError) as error:
+        return {"text": f"No answer: {error}", "brain": None}
+
+
+def _answered(project: Project, session_id: str, question_id: str) -> dict[str, Any]:
     with project.store.read() as tx:
         session = sessions.get(tx, session_id)
         question = handoffs.verify(tx, question_id)
@@ -86,8 +93,6 @@ def answer(project: Project, session_id: str, question_id: str) -> dict[str, Any
         desk.flush()
         said = made.done if made.finished else f"No answer: {made.next or made.done}"
         return {"text": said, "brain": made.brain if made.finished else None}
-    except (MustStop, NightcrewError) as error:
-        return {"text": f"No answer: {error}", "brain": None}
     finally:
         put_away(desk, workspace, throwaway=True)
         tidy(desk.place)

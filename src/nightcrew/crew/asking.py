@@ -1,5 +1,6 @@
 """Questions back: a reviewer asks, the question goes to the desk as a handoff, the review goes on waiting."""
 
+from nightcrew.model.errors import NightcrewError
 from nightcrew.model.handoff import HUMAN, Handoff, HandoffKind
 from nightcrew.model.review import Review
 from nightcrew.model.ticket import State, Ticket
@@ -15,12 +16,19 @@ def open_questions(tx: Tx) -> list[Handoff]:
     asked = handoffs.list(tx, session=INBOX)
     found = []
     for one in asked:
-        if one.ticket is None or tickets.get(tx, one.ticket).state is not State.IN_REVIEW:
+        if one.ticket is None or not _waits(tx, one.ticket):
             continue
         answers = {other.supersedes for other in handoffs.list(tx, ticket=one.ticket) if other.to == HUMAN}
         if one.id not in answers:
             found.append(one)
     return found
+
+
+def _waits(tx: Tx, ticket_id: str) -> bool:
+    try:
+        return tickets.get(tx, ticket_id).state is State.IN_REVIEW
+    except NightcrewError:  # Its row is gone or damaged; the audit says so.
+        return False
 
 
 def desk_of(ticket: Ticket, asked_by: Handoff | None) -> str:

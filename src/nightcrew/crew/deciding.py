@@ -24,6 +24,7 @@ from nightcrew.crew.asking import INBOX, ask_back
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs
 from nightcrew.model.canonical import sha256_hex
+from nightcrew.model.clock import Clock
 from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError, PolicyError, UsageError
 from nightcrew.model.review import ENDING, WAITING, Decision, Review
 from nightcrew.model.statement import ApprovalStatement, Envelope, SignerKind, Subject, read_statement, subject_digest
@@ -45,10 +46,12 @@ def prepare(
     comment: str = "",
     escalate_to: str | None = None,
     seen: Mapping[str, str] | None = None,
+    clock: Clock | None = None,
 ) -> ApprovalStatement:
     """What ``reviewer`` has to sign to decide these reviews; several at once are approved or rejected only.
 
-    ``seen`` maps a review to the digest of the subjects that the reviewer looked at. Raises NotFoundError, UsageError
+    ``seen`` maps a review to the digest of the subjects that the reviewer looked at; ``clock`` gives the time of the
+    decision if it was taken before now. Raises NotFoundError, UsageError
     (decided already, not one group), PolicyError (the rules do not let this reviewer decide it), ApprovalError (it
     changed since it was looked at).
     """
@@ -58,11 +61,11 @@ def prepare(
     if len(ids) > 1 and decision not in ENDING:
         raise UsageError("several reviews at once are approved or rejected; escalate or ask one by one")
     project.anchor.reviewer(project.repository_id, reviewer)
-    if escalate_to is not None:
-        project.anchor.reviewer(project.repository_id, escalate_to)
     if decision is Decision.ASK and not comment.strip():
         raise UsageError("a question needs its text", hint="Write it as the comment.")
     with project.store.read() as tx:
+        if escalate_to is not None:
+            _check_next(project, tx, ids[0], escalate_to)
         subjects = {one: _open_subjects(project, tx, one, decision, reviewer, (seen or {}).get(one)) for one in ids}
     single = len(ids) == 1
     return decision_statement(
@@ -74,7 +77,7 @@ def prepare(
         else [member(one, subject_digest(found)) for one, found in subjects.items()],
         decision=decision,
         nonce=fresh_nonce(),
-        clock=project.clock,
+        clock=clock or project.clock,
         comment=comment,
         escalate_to=escalate_to,
         policy_sha256=project.playbook_sha256,
@@ -89,7 +92,7 @@ def finish(project: Project, envelope: Envelope) -> list[Review]:
     try:
         with project.store.begin() as tx:
             decided = record(project, tx, envelope)
-    except NightcrewError as error:
+    except (PolicyError, IntegrityError) as error:
         _log_refusal(project, envelope, str(error))
         raise
     project.pin_ledger()
@@ -206,10 +209,10 @@ def record(project: Project, tx: Tx, envelope: Envelope) -> list[Review]:
         nonce=verified[0].nonce,
         scope=predicate.review_id,
     )
-    # Last of what can refuse: from here on the same touch of a key counts nowhere else.
-    _advance_counters(project, envelope)
     for one, approval in zip(ids, verified, strict=True):
         _let_happen(project, tx, reviews.get(tx, one), approval)
+    # Last of what can refuse: from here on the same touch of a key counts nowhere else.
+    _advance_counters(project, envelope)
     return [reviews.get(tx, one) for one in ids]
 
 
@@ -218,10 +221,9 @@ def subjects_of(tx: Tx, review: Review) -> tuple[Subject, ...]:
     ticket = tickets.verify_row(tx, review.ticket)
     with_change = review.on_approve is not Event.APPROVE_WORK
     subjects = admission.subjects_now(tx, ticket, review.handoff, with_change=with_change)
-    said = rules.asked(tx, review.id)
-    now = {"ticket": review.ticket, "subject_digest": subject_digest(subjects), "reason": review.reason}
-    if differing := [name for name, value in now.items() if said.get(name) != value]:
-        raise IntegrityError(f"{review.id} is not what was asked for: {', '.join(differing)} changed")
+    reviews.verify_row(tx, review.id)
+    if rules.asked(tx, review.id)["subject_digest"] != subject_digest(subjects):
+        raise IntegrityError(f"{review.id} is not what was asked for: its ticket, handoff or commit changed")
     return subjects
 
 
@@ -240,12 +242,24 @@ def _open_subjects(
                 f"the playbook does not let {reviewer} decide {review.id}",
                 hint=f"See who may: nightcrew inbox show {review.id}",
             )
-        if decision is Decision.APPROVE and any(o.reviewer == reviewer for o in reviews.approvals(tx, review_id)):
+        if decision is Decision.APPROVE and reviewer in _approved_by(tx, review_id):
             raise PolicyError(
                 f"{reviewer} approved {review_id} already, and it needs another person",
                 hint="Ask the next reviewer, or escalate it.",
             )
     return subjects
+
+
+def _check_next(project: Project, tx: Tx, review_id: str, name: str) -> None:
+    project.anchor.reviewer(project.repository_id, name)
+    if not rules.needs_of(project, tx, reviews.get(tx, review_id)).allows(name):
+        raise PolicyError(
+            f"the playbook does not let {name} decide {review_id}", hint=f"nightcrew inbox show {review_id}"
+        )
+
+
+def _approved_by(tx: Tx, review_id: str) -> set[str]:
+    return {one.reviewer for one in reviews.vouched(tx, review_id) if one.decision is Decision.APPROVE}
 
 
 def _read(envelope: Envelope) -> ApprovalStatement:
@@ -282,7 +296,7 @@ def _let_happen(project: Project, tx: Tx, review: Review, approval: Approval) ->
     if approval.decision is Decision.APPROVE:
         _approve(project, tx, review, approval, actor)
     elif approval.decision is Decision.REJECT:
-        _reject(tx, review, approval, actor)
+        _reject(project, tx, review, approval, actor)
     elif approval.decision is Decision.ASK:
         ask_back(tx, review, question=approval.comment, reviewer=approval.reviewer)
     else:
@@ -308,14 +322,17 @@ def _approve(project: Project, tx: Tx, review: Review, approval: Approval, actor
     )
 
 
-def _reject(tx: Tx, review: Review, approval: Approval, actor: str) -> None:
+def _reject(project: Project, tx: Tx, review: Review, approval: Approval, actor: str) -> None:
     reviews.settle(tx, review.id, Decision.REJECT, reviewer=approval.reviewer, comment=approval.comment)
     note = f"rejected by {approval.reviewer} in {review.id}: {approval.comment}"[:500]
-    ticket = tickets.apply(tx, review.ticket, Event.REJECT, actor=actor, reason=approval.comment, note=note)
+    tickets.apply(tx, review.ticket, Event.REJECT, actor=actor, reason=approval.comment, note=note)
     if review.on_approve is not Event.APPROVE_WORK:
         return  # It is the change that was rejected; what was found in it was true.
-    for fingerprint in ticket.findings:
-        findings.set_state(tx, fingerprint, "false_positive", actor=actor)
+    if rules.needs_of(project, tx, review).approvals > 1:
+        return  # One person ends the ticket; that nobody hears of such a finding again takes more than one.
+    for finding in rules.findings_asked(tx, review):
+        if findings.find(tx, finding.fingerprint) is not None:
+            findings.set_state(tx, finding.fingerprint, "false_positive", actor=actor)
 
 
 def _log_refusal(project: Project, envelope: Envelope, reason: str) -> None:
@@ -326,5 +343,7 @@ def _log_refusal(project: Project, envelope: Envelope, reason: str) -> None:
     except NightcrewError:
         named = ["unreadable"]
     with project.store.begin() as tx:
-        for one in named[:MAX_GROUP]:
-            admission.log_refusal(tx, one[:100], said, actor="inbox", action="decision.refuse")
+        known = {review.id for review in reviews.list(tx, broken=[])} if len(named) > 1 else {*named}
+        for one in named:
+            if one in known:
+                admission.log_refusal(tx, one[:100], said, actor="inbox", action="decision.refuse")

@@ -20,7 +20,7 @@ def stats_of(project: Project, *, alpha: float, delta: float) -> Stats:
 
 def labels(tx: Tx) -> Iterator[Label]:
     """Every review that people ended, as a labelled example."""
-    for review in reviews.list(tx, states=[ReviewState.APPROVED, ReviewState.REJECTED]):
+    for review in reviews.list(tx, states=[ReviewState.APPROVED, ReviewState.REJECTED], broken=[]):
         yield _label(tx, review)
 
 

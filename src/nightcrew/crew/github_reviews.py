@@ -1,6 +1,8 @@
 """Pull-request reviews on GitHub taken as approvals: by enrolled logins, on exactly the head commit that waits."""
 
-from nightcrew.approvals import sign_statement
+from collections.abc import Iterator, Sequence
+
+from nightcrew.approvals import Reviewer, sign_statement
 from nightcrew.approvals.github import GithubKey, GithubReview, GithubSigner, find
 from nightcrew.crew import deciding
 from nightcrew.crew.project import Project
@@ -8,7 +10,10 @@ from nightcrew.model.errors import NightcrewError
 from nightcrew.model.review import WAITING, Decision, Review
 from nightcrew.model.statement import SignerKind
 from nightcrew.model.ticket import Event
-from nightcrew.store import reviews, tickets
+from nightcrew.store import ledger, reviews, tickets
+
+SUBJECT = "github"
+"""What the ledger calls the looking."""
 
 
 def collect(project: Project) -> list[str]:
@@ -23,34 +28,49 @@ def collect(project: Project) -> list[str]:
     ]
     if not keys:
         return []
-    lines = []
+    lines = [*_looked(project, keys)]
+    if lines:
+        with project.store.begin() as tx:
+            ledger.append(tx, actor="nightcrew", action="github.look", subject=SUBJECT, data={"lines": lines})
+    return lines
+
+
+def _looked(project: Project, keys: Sequence[Reviewer]) -> Iterator[str]:
     for reviewer in keys:
         key = GithubKey.read(reviewer.public_key)
-        for review, head in _waiting(project):
+        for review, head in _waiting(project, reviewer.name):
             try:
                 found = find(key, head)
             except NightcrewError as error:
-                lines.append(f"{reviewer.name} on GitHub: {error}")
+                yield f"{reviewer.name} on GitHub: {error}"
                 break  # What refuses one question refuses the next.
-            if found is not None:
-                lines.append(_decided(project, review, reviewer.name, GithubSigner(key, found), found))
-    return lines
+            # What was approved before the review was asked for was approved without knowing of it.
+            if found is not None and found.submitted_at > review.created:
+                yield _decided(project, review, reviewer.name, GithubSigner(key, found), found)
 
 
 def _decided(project: Project, review: Review, name: str, signer: GithubSigner, found: GithubReview) -> str:
     try:
-        statement = deciding.prepare(project, [review.id], Decision.APPROVE, reviewer=name, comment=found.html_url)
+        statement = deciding.prepare(
+            project,
+            [review.id],
+            Decision.APPROVE,
+            reviewer=name,
+            comment=found.html_url,
+            clock=lambda: found.submitted_at,
+        )
         deciding.finish(project, sign_statement(signer, statement))
     except NightcrewError as error:
         return f"{review.id}: {name} on GitHub: {error}"
     return f"{review.id}: {name} approved it in pull request {found.pull}"
 
 
-def _waiting(project: Project) -> list[tuple[Review, str]]:
+def _waiting(project: Project, name: str) -> list[tuple[Review, str]]:
     with project.store.read() as tx:
         found = []
-        for review in reviews.list(tx, states=WAITING):
+        for review in reviews.list(tx, states=WAITING, broken=[]):
             head = tickets.get(tx, review.ticket).head
-            if head is not None and review.on_approve is not Event.APPROVE_WORK:
+            done = any(one.reviewer == name for one in reviews.approvals(tx, review.id))
+            if head is not None and review.on_approve is not Event.APPROVE_WORK and not done:
                 found.append((review, head))
         return found

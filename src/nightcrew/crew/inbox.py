@@ -9,20 +9,24 @@ from nightcrew.crew import admission, answering, planning, rules
 from nightcrew.crew.alerting import alert
 from nightcrew.crew.asking import INBOX, desk_of
 from nightcrew.crew.deciding import subjects_of
+from nightcrew.crew.memory import is_genuine
 from nightcrew.crew.project import Project
+from nightcrew.crew.settle import open_review
 from nightcrew.crew.workspace import diff_text
 from nightcrew.model.deciding import Needs
-from nightcrew.model.errors import IntegrityError
+from nightcrew.model.errors import IntegrityError, NightcrewError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import HUMAN, Handoff
 from nightcrew.model.review import ENDING, WAITING, Decision, Review, ReviewState
+from nightcrew.model.routing import Route
 from nightcrew.model.statement import subject_digest
-from nightcrew.model.ticket import Event, Ticket, next_state
+from nightcrew.model.ticket import Event, State, Ticket, next_state
 from nightcrew.pipeline import parked
 from nightcrew.store import handoffs, reviews, tickets
 from nightcrew.store.reviews import Signed
 from nightcrew.store.store import Tx
 
+_WORDS = {State.OPEN: "open", State.IN_SECURITY: "checked by security", State.READY: "ready to be merged"}
 _LOOKED_BACK = 500
 """Reviews, the latest, in which earlier decisions on the same finding are looked for."""
 
@@ -47,7 +51,7 @@ class ReviewView:
 
     ``effects`` says what each decision does; ``decisions`` are those signed so far, ``needs`` what is asked for;
     ``group`` other reviews that wait under the same rule; ``digest`` stands for exactly what is looked at, None with
-    ``problem`` if what lies here is not what was asked for.
+    ``problem`` if what lies here is not what was asked for. ``obstacle`` says why nobody can decide it as things are.
     """
 
     review: Review
@@ -62,6 +66,7 @@ class ReviewView:
     group: list[str]
     digest: str | None
     problem: str | None
+    obstacle: str | None
 
     @property
     def questions(self) -> list[tuple[Handoff, Handoff | None]]:
@@ -72,11 +77,16 @@ class ReviewView:
 
 
 def pending(project: Project) -> list[Review]:
-    """Reviews that wait for a person; those past their deadline are escalated first."""
-    with project.store.begin() as tx:
-        late = escalate_overdue(project, tx)
-        found = reviews.list(tx, states=WAITING)
-    tell_late(project, late)
+    """Reviews that wait for a person; those past their deadline are escalated first. Damaged rows are left out."""
+    broken: list[str] = []
+    with project.store.read() as tx:
+        found = reviews.list(tx, states=WAITING, broken=broken)
+        now = tx.now()
+    if broken or any(review.deadline <= now for review in found):
+        with project.store.begin() as tx:
+            late = escalate_overdue(project, tx)
+            found = reviews.list(tx, states=WAITING, broken=[])
+        tell_late(project, late)
     return found
 
 
@@ -89,7 +99,7 @@ def tell_late(project: Project, lines: Sequence[str]) -> None:
 def all_reviews(project: Project) -> list[Review]:
     """Every review ever asked for, oldest first."""
     with project.store.read() as tx:
-        return reviews.list(tx)
+        return reviews.list(tx, broken=[])
 
 
 def row(review: Review) -> dict[str, Any]:
@@ -105,19 +115,20 @@ def view(project: Project, review_id: str) -> ReviewView:
         review = reviews.get(tx, review_id)
         ticket = tickets.get(tx, review.ticket)
         asked_by = handoffs.get(tx, review.handoff)[0] if review.handoff else None
-        found = rules.findings_of(tx, ticket, asked_by)
-        others = reviews.list(tx)
         digest, problem, needed = _as_asked(project, tx, review)
+        found = _findings(tx, review)
+        others = reviews.list(tx, broken=[])
         seen = ReviewView(
             review=review,
             ticket=ticket,
-            handoffs=handoffs.list(tx, ticket=ticket.id),
+            handoffs=[one for one in handoffs.list(tx, ticket=ticket.id) if is_genuine(tx, one)],
             diff="",
             effects=effects(project, ticket, review, asked_by),
             findings=found,
             earlier=_earlier(tx, review, found, others),
-            decisions=reviews.decisions(tx, review_id),
+            decisions=reviews.vouched(tx, review_id),
             needs=needed,
+            obstacle=rules.obstacle(project, needed) if review.state in WAITING else None,
             group=_group(tx, review, found, others),
             digest=digest,
             problem=problem,
@@ -140,7 +151,7 @@ def effects(project: Project, ticket: Ticket, review: Review, asked_by: Handoff 
     }[review.on_approve]
     not_again = ", and its findings are not raised again while the code under them stays as it is"
     return {
-        "approve": f"{means}: {ticket.id} becomes {to}" if to else means,
+        "approve": f"{means}: {ticket.id} becomes {_WORDS.get(to, to.value)}" if to else means,
         "reject": f"{ticket.id} becomes rejected" + (not_again if review.on_approve is Event.APPROVE_WORK else ""),
         "escalate": "the next reviewer is asked; nothing else changes",
         "ask": f"the question goes to the {desk} desk for the next shift; the review goes on waiting{answers}",
@@ -172,18 +183,39 @@ def escalate_overdue(project: Project, tx: Tx) -> list[str]:
 
     None approves itself, and none blocks the night.
     """
-    overdue = [review for review in reviews.list(tx, states=WAITING) if review.deadline <= tx.now()]
-    lines = []
+    broken: list[str] = []
+    overdue = [one for one in reviews.list(tx, states=WAITING, broken=broken) if one.deadline <= tx.now()]
+    for problem in broken:
+        admission.log_refusal(tx, "reviews", problem, actor="clock", action="review.refuse")
+    lines = [*_lost(project, tx)]
     for review in overdue:
         try:
-            to = rules.hand_on(project, tx, review, reason="its deadline passed", actor="clock")
-        except IntegrityError as error:  # One that somebody changed must not keep the others from being seen.
+            reviews.verify_row(tx, review.id)
+            to = rules.hand_on(project, tx, review, reason="its deadline passed", actor=rules.CLOCK)
+        except NightcrewError as error:  # One that somebody changed must not keep the others from being seen.
             admission.log_refusal(tx, review.id, str(error), actor="clock", action="review.refuse")
             continue
         lines.append(
             f"{review.id} ({review.severity}) of {review.ticket} passed its deadline; asked now: {to or 'all'}"
         )
     return lines
+
+
+def _lost(project: Project, tx: Tx) -> Iterable[str]:
+    """Tickets that wait for a person and whose review does not: somebody made it vanish. They are asked for again."""
+    waiting = {one.ticket for one in reviews.list(tx, states=WAITING, broken=[])}
+    for ticket in tickets.all(tx, states=[State.IN_REVIEW]):
+        if ticket.id in waiting:
+            continue
+        try:
+            tickets.verify_row(tx, ticket.id)
+        except IntegrityError as error:
+            admission.log_refusal(tx, ticket.id, str(error), actor="clock", action="review.refuse")
+            continue
+        reason = f"its review ({ticket.review}) is no longer there"
+        way = Route(HUMAN, Event.GATE, reason, ticket.severity, Event.APPROVE_WORK)
+        again = open_review(project, tx, ticket, None, way)
+        yield f"{ticket.id} waits for a person and {reason}: asked again as {again.id}"
 
 
 def rule_names(found: Iterable[Finding]) -> list[str]:
@@ -198,7 +230,7 @@ def _as_asked(project: Project, tx: Tx, review: Review) -> tuple[str | None, str
         if review.state not in WAITING:
             return review.subject_digest, None, needed
         return subject_digest(subjects_of(tx, review)), None, needed
-    except IntegrityError as error:
+    except NightcrewError as error:
         return None, str(error), Needs(approvals=1, deadline_hours=project.playbook.review.deadline_hours)
 
 
@@ -216,7 +248,7 @@ def _earlier(tx: Tx, review: Review, found: Sequence[Finding], others: Sequence[
         like = same or next((one for one in theirs if f"{one.tool} {one.rule}" in names), None)
         if like is None:
             continue
-        for signed in reviews.decisions(tx, other.id):
+        for signed in reviews.vouched(tx, other.id):
             if signed.decision in ENDING:
                 earlier.append(_as_earlier(other, signed, like, same is not None))
     return earlier[:20]
@@ -245,8 +277,11 @@ def _group(tx: Tx, review: Review, found: Sequence[Finding], others: Sequence[Re
 
 
 def _findings(tx: Tx, review: Review) -> list[Finding]:
-    asked_by = handoffs.get(tx, review.handoff)[0] if review.handoff else None
-    return rules.findings_of(tx, tickets.get(tx, review.ticket), asked_by)
+    """The findings that the review was asked for; none if what lies here is damaged, which another place says."""
+    try:
+        return rules.findings_asked(tx, review)
+    except NightcrewError:
+        return []
 
 
 __all__ = [

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from nightcrew.brains import Context, Piece
 from nightcrew.crew.project import Project
+from nightcrew.model.errors import IntegrityError
+from nightcrew.model.handoff import Handoff
 from nightcrew.model.record import Recalled, SessionRecord
 from nightcrew.model.review import Decision
 from nightcrew.model.ticket import Ticket
@@ -27,7 +29,7 @@ def recall(project: Project, query: str, limit: int = 10) -> list[Recalled]:
 def context_for(project: Project, tx: Tx, agent: str, ticket: Ticket) -> Context:
     """What an agent reads beside the ticket: duties, handoffs to its desk, recalled records; each names its source."""
     desks = {agent, "build"} if agent in project.settings.builders else {agent}
-    written = [one for one in handoffs.list(tx, ticket=ticket.id) if one.to in desks]
+    written = [one for one in handoffs.list(tx, ticket=ticket.id) if one.to in desks and is_genuine(tx, one)]
     found = records.search(tx, f"{ticket.id} {ticket.title}", RECORDS)
     return Context(
         duties=tuple(duties(project, agent)),
@@ -45,12 +47,21 @@ def context_for(project: Project, tx: Tx, agent: str, ticket: Ticket) -> Context
 def said_of(tx: Tx, ticket: str) -> list[Piece]:
     """What reviewers said about a ticket, for the agent that works it next."""
     found = []
-    for review in reviews.list(tx, ticket=ticket):
-        for one in reviews.decisions(tx, review.id):
+    for review in reviews.list(tx, ticket=ticket, broken=[]):
+        for one in reviews.vouched(tx, review.id):
             if one.comment and one.decision is not Decision.ASK:  # a question is a handoff of its own
                 text = f"{one.decision.value} ({review.reason}): {one.comment}"
                 found.append(Piece(f"decision of {one.reviewer} in {review.id}", text))
     return found
+
+
+def is_genuine(tx: Tx, handoff: Handoff) -> bool:
+    """Whether the ledger vouches for the handoff's bytes: what somebody put there by hand reaches no agent."""
+    try:
+        handoffs.verify(tx, handoff.id)
+    except IntegrityError:
+        return False
+    return True
 
 
 def as_text(record: SessionRecord) -> str:

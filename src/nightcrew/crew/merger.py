@@ -3,7 +3,7 @@
 from nightcrew.crew import admission
 from nightcrew.crew.project import Project
 from nightcrew.crew.workspace import MergeStatus, merge
-from nightcrew.model.errors import IntegrityError, RepositoryError
+from nightcrew.model.errors import IntegrityError, NotVerifiedError, RepositoryError
 from nightcrew.model.ticket import Event, State
 from nightcrew.store import shifts, tickets
 from nightcrew.store.store import Tx
@@ -21,7 +21,10 @@ def try_merge(project: Project, ticket_id: str, shift_id: str) -> dict[str, obje
     """
     with project.store.read() as tx:
         ticket = tickets.get(tx, ticket_id)
-        reasons = list(admission.refusals(project, tx, ticket))
+        try:
+            reasons = list(admission.refusals(project, tx, ticket))
+        except NotVerifiedError as error:  # No answer is no refusal: it stays ready, and is looked at again.
+            return {"status": "not_verified", "reason": str(error), "commit": None, "files": []}
         started = shifts.get(tx, shift_id).started
     if reasons:
         return {"status": "not_admitted", "reason": "; ".join(reasons), "commit": None, "files": []}

@@ -7,8 +7,9 @@ from nightcrew.crew import admission
 from nightcrew.crew.planner import plan
 from nightcrew.crew.project import STATE, Project
 from nightcrew.crew.published import write_atomically
+from nightcrew.crew.settle import ask_again
 from nightcrew.model.budget import Budget
-from nightcrew.model.errors import ApprovalError, IntegrityError, UsageError
+from nightcrew.model.errors import ApprovalError, IntegrityError, NotVerifiedError, UsageError
 from nightcrew.model.manifest import Manifest, manifest_id, render
 from nightcrew.model.ordering import Item
 from nightcrew.model.ticket import State, Ticket
@@ -45,6 +46,7 @@ def plan_in(project: Project, tx: Tx, agent: str, *, shift: str | None = None) -
     """As ``make_plan``, in a transaction of the caller's; the file is not written. Refusals are in the ledger."""
     check_agent(project, agent)
     refused: dict[str, str] = {}
+    unapproved: dict[str, str] = {}
 
     def details(ticket_id: str) -> Ticket:
         return tickets.get(tx, ticket_id)
@@ -56,6 +58,8 @@ def plan_in(project: Project, tx: Tx, agent: str, *, shift: str | None = None) -
                 tickets.verify_row(tx, dependency)
         except (ApprovalError, IntegrityError) as error:
             refused[ticket.id] = str(error)
+            if isinstance(error, ApprovalError) and not isinstance(error, NotVerifiedError):
+                unapproved[ticket.id] = str(error)
             raise ApprovalError(str(error)) from None
         return review
 
@@ -74,6 +78,8 @@ def plan_in(project: Project, tx: Tx, agent: str, *, shift: str | None = None) -
     data = render(manifest)
     for ticket_id, reason in sorted(refused.items()):
         admission.log_refusal(tx, ticket_id, reason, actor="planner", action="plan.refuse")
+    for ticket_id, reason in sorted(unapproved.items()):
+        ask_again(project, tx, ticket_id, reason)
     return Planned(manifest, manifests.put(tx, agent, data), data)
 
 

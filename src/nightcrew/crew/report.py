@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from nightcrew.crew import github_reviews
 from nightcrew.crew.project import Project
 from nightcrew.model.document import Document
 from nightcrew.model.errors import NotFoundError
@@ -111,7 +112,7 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
     by_id = {ticket.id: ticket for ticket in tickets.all(tx)}
     merged = [ticket for ticket in by_id.values() if ticket.state is State.DONE and _merged_in(tx, ticket.id, shift_id)]
     notes = [] if project.settings.sandbox.mode != "off" else ["the sandbox was off, by nightcrew.toml"]
-    notes += _late(tx, shift)
+    notes += [*_late(tx, shift), *_elsewhere(tx, shift)]
     return Report(
         shift=shift.id,
         started=shift.started,
@@ -141,7 +142,7 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
                 reason=review.reason,
                 severity=review.severity,
             )
-            for review in reviews.list(tx, states=WAITING)
+            for review in reviews.list(tx, states=WAITING, broken=[])
         ),
         deferred=tuple(
             Note(ticket=row.ticket, reason=by_id[row.ticket].note or "not started before the shift stopped")
@@ -166,11 +167,19 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
 def _late(tx: Tx, shift: Shift) -> list[str]:
     """Reviews whose deadline passed before or while the shift ran, and who is asked now."""
     lines = []
-    for review in reviews.list(tx, states=[ReviewState.ESCALATED]):
+    for review in reviews.list(tx, states=[ReviewState.ESCALATED], broken=[]):
         entry = ledger.latest_for(tx, f"review:{review.id}")
         if entry is not None and entry.actor == "clock" and datetime.fromisoformat(entry.at) >= shift.started:
             lines.append(f"{review.id} passed its deadline; asked now: {review.assigned or 'every reviewer'}")
     return lines
+
+
+def _elsewhere(tx: Tx, shift: Shift) -> list[str]:
+    """What was found, or could not be found out, on GitHub."""
+    entry = ledger.latest_for(tx, github_reviews.SUBJECT)
+    if entry is None or datetime.fromisoformat(entry.at) < shift.started:
+        return []
+    return [str(line) for line in ledger.data(entry)["lines"]]
 
 
 def _baseline_unchecked(tx: Tx, shift: Shift) -> list[Unchecked]:

@@ -12,11 +12,11 @@ from nightcrew.model.budget import Spent
 from nightcrew.model.deciding import next_reviewer
 from nightcrew.model.errors import IntegrityError
 from nightcrew.model.handoff import HUMAN, Handoff, HandoffKind, Verdict
-from nightcrew.model.review import Review
+from nightcrew.model.review import WAITING, Review, ReviewState
 from nightcrew.model.routing import Route, route
 from nightcrew.model.severity import Severity
 from nightcrew.model.statement import subject_digest
-from nightcrew.model.ticket import Event, Ticket
+from nightcrew.model.ticket import Event, State, Ticket
 from nightcrew.store import findings, handoffs, ids, journal, ledger, reviews, sessions, tickets, turns
 from nightcrew.store.sessions import Session
 from nightcrew.store.store import Tx
@@ -82,13 +82,29 @@ def open_review(project: Project, tx: Tx, ticket: Ticket, handoff: Handoff | Non
         subjects=tuple(subject.plain() for subject in subjects),
         subject_digest=subject_digest(subjects),
         on_approve=way.on_approve or Event.APPROVE_WORK,
-        assigned=next_reviewer(project.playbook.review, needed, current=None, at=now),
+        assigned=next_reviewer(project.playbook.review, needed, people=rules.people(project), current=None, at=now),
         created=now,
         deadline=now + timedelta(hours=needed.deadline_hours),
     )
-    reviews.add(tx, review, needs=rules.sealed(facts, needed))
+    reviews.add(tx, review, needs=rules.sealed(tx, ticket, handoff, facts, needed))
     tickets.edit(tx, ticket.id, actor="router", changes={"review": review.id})
     return review
+
+
+def ask_again(project: Project, tx: Tx, ticket_id: str, reason: str) -> Review | None:
+    """A gated ticket that is open without an approval that counts goes to the inbox: nothing else would bring it on.
+
+    Its approval was revoked, say, or was for a commit that could not be merged. None if the ticket is not open.
+    """
+    ticket = tickets.get(tx, ticket_id)
+    if ticket.state is not State.OPEN:
+        return None
+    for old in reviews.list(tx, ticket=ticket_id, broken=[]):
+        if old.state in WAITING | {ReviewState.APPROVED}:
+            reviews.void(tx, old.id, reason=reason, actor="planner")
+    ticket = tickets.apply(tx, ticket_id, Event.GATE, actor="planner", reason=reason)
+    asked = f"it needs an approval, and has none that counts: {reason}"[:500]
+    return open_review(project, tx, ticket, None, Route(HUMAN, Event.GATE, asked, ticket.severity, Event.APPROVE_WORK))
 
 
 def _way(project: Project, draft: Handoff, ticket: Ticket, outcome: Outcome) -> Route:

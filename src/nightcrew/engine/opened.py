@@ -3,13 +3,14 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightcrew.engine import binding
-from nightcrew.engine.errors import RecordedError, WorkflowCancelled, WorkflowFailed, WorkflowQuarantined
+from nightcrew.engine.errors import EngineStopped, RecordedError, WorkflowCancelled, WorkflowFailed, WorkflowQuarantined
 from nightcrew.engine.identity import stable_executor_id, unique_executor_id
 from nightcrew.engine.leases import Heartbeat, Lease
 from nightcrew.engine.lockfile import LockFile
@@ -47,9 +48,25 @@ class Opened:
     ) -> None:
         """Take the lock and the lease, launch DBOS, and take over what dead workers left.
 
-        ``beat`` is called on a thread three times a lease, until it gives False. Raises what ``Engine.launch``
-        raises, and holds nothing then.
+        Workflows wait for :meth:`begin`. ``beat`` is called on a thread three times a lease, until it gives False.
+        Raises what ``Engine.launch`` raises, and holds nothing then.
         """
+        self._begun: Future[None] = Future()
+        try:
+            self._open(settings, workflows, queues)
+        except BaseException:
+            self._begun.set_exception(EngineStopped())
+            raise
+        self._heartbeat = Heartbeat(lambda: beat(self), settings.lease_seconds / 3)
+        self._heartbeat.start()
+
+    def begin(self) -> None:
+        """Let workflows run. DBOS starts what it recovers while it is launched, when there is no engine to call yet."""
+        self._begun.set_result(None)
+
+    def _open(
+        self, settings: Settings, workflows: Iterable[Workflow], queues: Mapping[str, binding.QueueLimits]
+    ) -> None:
         from nightcrew.store.connection import create_database_engine, database_errors, is_sqlite
 
         self._url = settings.database_url
@@ -71,7 +88,7 @@ class Opened:
                 database_url=self._url,
                 database=database,
                 executor_id=self.lease.executor_id,
-                workflows=[_registration(workflow) for workflow in workflows],
+                workflows=[self._registration(workflow) for workflow in workflows],
                 queues=queues,
                 polling_seconds=settings.polling_seconds,
                 debug=settings.debug,
@@ -79,8 +96,13 @@ class Opened:
             undo.callback(self.durable.stop)
             self.lease.take_over(self.durable)
             self._held = undo.pop_all()
-        self._heartbeat = Heartbeat(lambda: beat(self), settings.lease_seconds / 3)
-        self._heartbeat.start()
+
+    def _registration(self, workflow: Workflow) -> binding.Registration:
+        def body(*args: Any) -> Any:
+            self._begun.result()
+            return workflow.function(*args)
+
+        return binding.Registration(workflow.name, body, workflow.max_attempts)
 
     @property
     def system(self) -> "SystemDatabase":
@@ -155,13 +177,6 @@ def _lock_database(settings: Settings) -> LockFile:
     lock = LockFile(path.with_name(f"{path.name}.lock"))
     lock.acquire()
     return lock
-
-
-def _registration(workflow: Workflow) -> binding.Registration:
-    def body(*args: Any) -> Any:
-        return workflow.function(*args)
-
-    return binding.Registration(workflow.name, body, workflow.max_attempts)
 
 
 def _info(status: "WorkflowStatus") -> WorkflowInfo:

@@ -113,6 +113,7 @@ class Engine:
         self._stopped_by = None
         self._interrupted.clear()
         self._opened = Opened(self._settings, self._workflows.values(), self._queues, self._beat)
+        self._opened.begin()
 
     def close(self, *, wait_seconds: float = 5.0) -> None:
         """Stop: take no more work, give what runs ``wait_seconds`` to end or reach its next step, and let go.
@@ -120,10 +121,12 @@ class Engine:
         A workflow that is not done by then is left unfinished and resumed by the next launch; this does not count as
         one of its attempts. Does nothing if the engine is not launched.
         """
-        opened, self._opened = self._opened, None
+        opened = self._opened
         if opened is None:
             return
+        # In this order: a workflow that finds no engine must find that it stops, or its failure would be recorded.
         self._stopping.set()
+        self._opened = None
         opened.close(wait_seconds=wait_seconds)
 
     def __enter__(self) -> Self:
@@ -351,10 +354,11 @@ class Engine:
     # Inner workings -------------------------------------------------------------------------------------------------
 
     def _running(self) -> Opened:
+        opened = self._opened  # Before the look at whether it stops; see close.
         self._check_stopped()
-        if self._opened is None:
+        if opened is None:
             raise UsageError("the engine is not launched")
-        return self._opened
+        return opened
 
     def _require_not_launched(self, what: str) -> None:
         if self._opened is not None:

@@ -55,13 +55,21 @@ def stricter(asked: Needs, now: Needs) -> Needs:
 
 
 def next_reviewer(
-    rules: ReviewRules, needed: Needs, *, current: str | None, at: datetime, done: Collection[str] = ()
+    rules: ReviewRules,
+    needed: Needs,
+    *,
+    people: Sequence[str],
+    current: str | None,
+    at: datetime,
+    done: Collection[str] = (),
 ) -> str | None:
     """Who is asked after ``current``, in the playbook's order and round again; None if there is nobody.
 
-    It is someone who may decide it, is not ``done`` with it and not away; if all are away, the next in order.
+    ``people`` are those who are enrolled; whom the playbook does not name come last. It is someone who may decide it,
+    is not ``done`` with it and not away; if all are away, the next in order.
     """
-    order = [name for name in _order(rules, needed) if needed.allows(name) and name not in done]
+    named = dict.fromkeys((*rules.reviewers, *needed.may, *people))
+    order = [name for name in named if name in people and needed.allows(name) and name not in done]
     if current in order:
         start = order.index(current) + 1
         order = order[start:] + order[: start - 1]
@@ -72,10 +80,6 @@ def next_reviewer(
 def is_away(rules: ReviewRules, reviewer: str, at: datetime) -> bool:
     """Whether the reviewer is out of office on the day of ``at`` (UTC)."""
     return any(one.reviewer == reviewer and one.begin <= at.date() <= one.until for one in rules.away)
-
-
-def _order(rules: ReviewRules, needed: Needs) -> Sequence[str]:
-    return tuple(dict.fromkeys((*rules.reviewers, *needed.may)))
 
 
 def _fits(when: ReviewWhen, facts: ReviewFacts) -> bool:

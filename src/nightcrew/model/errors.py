@@ -55,6 +55,12 @@ class ApprovalError(PolicyError):
     code = "NC-APPROVAL"
 
 
+class NotVerifiedError(ApprovalError):
+    """A signature could not be verified now, which is not the same as one that does not stand."""
+
+    code = "NC-NOT-VERIFIED"
+
+
 class BudgetError(PolicyError):
     """The session has used its hard cap of turns."""
 

@@ -118,7 +118,7 @@ class ReviewRules(Document):
     """How long a review may wait, who is asked in which order, who may decide what, and who is away.
 
     The first of ``rules`` that fits a review is the one that counts. From ``four_eyes_from`` on two different people
-    must approve, as soon as two are enrolled.
+    must approve, if two are enrolled when it is asked for.
     """
 
     deadline_hours: float = Field(default=24, gt=0, le=24 * 90)
@@ -126,6 +126,16 @@ class ReviewRules(Document):
     four_eyes_from: Severity | None = Severity.CRITICAL
     rules: tuple[ReviewRule, ...] = ()
     away: tuple[Away, ...] = ()
+
+    @model_validator(mode="after")
+    def _two_can_be_found(self) -> "ReviewRules":
+        for number, rule in enumerate(self.rules, start=1):
+            if self.four_eyes_from is not None and len(set(rule.reviewers)) == 1:
+                raise ValueError(
+                    f"rule {number} lets {rule.reviewers[0]} alone decide, and from {self.four_eyes_from} on two "
+                    "people must: name a second reviewer, or set four_eyes_from to null"
+                )
+        return self
 
 
 class Duties(Document):

@@ -51,13 +51,16 @@ loop = selectors.DefaultSelector()
 loop.register(listener, selectors.EVENT_READ)
 loop.register(ended_read, selectors.EVENT_READ)
 peers = {}
+ended = set()
 
 def drop(one):
     other = peers.pop(one, None)
     if other is not None:
         peers.pop(other, None)
         for side in (one, other):
-            loop.unregister(side)
+            if side in loop.get_map():
+                loop.unregister(side)
+            ended.discard(side)
             side.close()
 
 while True:
@@ -84,6 +87,12 @@ while True:
                 data = key.fileobj.recv(1 << 16)
                 if data:
                     peers[key.fileobj].sendall(data)
+                    continue
+                ended.add(key.fileobj)
+                if peers[key.fileobj] not in ended:
+                    # One side has said all, and may not have heard all: a refusal comes before the body is sent.
+                    loop.unregister(key.fileobj)
+                    peers[key.fileobj].shutdown(socket.SHUT_WR)
                     continue
             except OSError:
                 pass

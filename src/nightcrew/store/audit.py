@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import func, select
 
 from nightcrew.model.errors import NightcrewError
-from nightcrew.store import handoffs, manifests, schema, tickets
+from nightcrew.store import handoffs, manifests, reviews, schema, tickets
 from nightcrew.store.metadata import metadata
 from nightcrew.store.store import Tx
 
@@ -26,6 +26,7 @@ def problems(tx: Tx) -> Iterator[tuple[str, str]]:
 
     Rows that the ledger knows and that are gone are among them.
     """
+    yield from _reviews(tx)
     checks = (("ticket", schema.tickets, tickets.verify_row), ("handoff", schema.handoffs, handoffs.verify))
     for noun, table, check in (*checks, ("manifest", schema.manifests, manifests.get)):
         present = list(tx.connection.execute(select(table.c.id)).scalars())
@@ -36,6 +37,18 @@ def problems(tx: Tx) -> Iterator[tuple[str, str]]:
                 yield f"{noun}:{name}", str(error)
         for name in _written(tx, noun) - set(present):
             yield f"{noun}:{name}", "the ledger knows it and its row is gone"
+
+
+def _reviews(tx: Tx) -> Iterator[tuple[str, str]]:
+    """Reviews whose row is not what the ledger says was asked for, or what became of it."""
+    present = set(tx.connection.execute(select(schema.reviews.c.id)).scalars())
+    for name in sorted(_written(tx, "review") - present):
+        yield f"review:{name}", "the ledger knows it and its row is gone"
+    for name in sorted(present):
+        try:
+            reviews.verify_row(tx, name)
+        except NightcrewError as error:
+            yield f"review:{name}", str(error)
 
 
 def _written(tx: Tx, noun: str) -> set[str]:

@@ -16,6 +16,12 @@ from nightcrew.store.schema import review_decisions, reviews, used_nonces
 from nightcrew.store.store import Tx
 
 _ENDED = {Decision.APPROVE: ReviewState.APPROVED, Decision.REJECT: ReviewState.REJECTED}
+_ENDED_BEFORE = {"review.approve": ReviewState.APPROVED, "review.reject": ReviewState.REJECTED}
+"""Decisions that ended a review without an entry of their own for that, in ledgers of before there was one."""
+
+SEALED = ("ticket", "subject_digest", "reason", "severity", "breaks_build", "handoff", "on_approve", "confidence")
+"""What the ledger keeps of a review when it is asked for, and a decision is compared with."""
+
 _TIMES = ("created", "deadline", "decided")
 
 
@@ -47,7 +53,7 @@ def add(tx: Tx, review: Review, *, actor: str = "nightcrew", needs: Mapping[str,
         return _review(row)
     rows.storable(review.reason + review.comment, where=review.id)
     tx.connection.execute(insert(reviews).values(_columns(review)))
-    asked = {"ticket": review.ticket, "subject_digest": review.subject_digest, "reason": review.reason}
+    asked = {name: review.plain()[name] for name in SEALED}
     _log(tx, review.id, "add", actor, **asked, **({"needs": dict(needs)} if needs else {}))
     return review
 
@@ -57,14 +63,28 @@ def get(tx: Tx, review_id: str) -> Review:
     return _review(_existing(tx, review_id))
 
 
-def list(tx: Tx, *, states: Iterable[ReviewState] | None = None, ticket: str | None = None) -> builtins.list[Review]:
-    """Reviews, oldest first."""
+def list(
+    tx: Tx,
+    *,
+    states: Iterable[ReviewState] | None = None,
+    ticket: str | None = None,
+    broken: builtins.list[str] | None = None,
+) -> builtins.list[Review]:
+    """Reviews, oldest first. A row that is none raises IntegrityError, or is told in ``broken`` if that is given."""
     query = select(reviews).order_by(reviews.c.created, reviews.c.id)
     if states is not None:
         query = query.where(reviews.c.state.in_([state.value for state in states]))
     if ticket is not None:
         query = query.where(reviews.c.ticket == ticket)
-    return [_review(row) for row in tx.connection.execute(query).mappings()]
+    found = []
+    for row in tx.connection.execute(query).mappings():
+        try:
+            found.append(_review(row))
+        except IntegrityError as error:
+            if broken is None:
+                raise
+            broken.append(str(error))
+    return found
 
 
 def sign(
@@ -160,9 +180,54 @@ def decisions(tx: Tx, review_id: str) -> builtins.list[Signed]:
     return [_signed(row) for row in tx.connection.execute(query).mappings()]
 
 
+def vouched(tx: Tx, review_id: str) -> builtins.list[Signed]:
+    """The decisions that the sealed ledger knows as they are stored: what people may be shown as a reviewer's word."""
+    known = set()
+    for entry in ledger.entries(tx, subject=f"review:{review_id}"):
+        try:
+            ledger.check(tx, entry)
+            known.add((entry.action, ledger.data(entry).get("envelope_sha256")))
+        except IntegrityError:
+            continue
+    return [
+        one
+        for one in decisions(tx, review_id)
+        if (f"review.{one.decision}", sha256_hex(one.envelope.encode())) in known
+    ]
+
+
 def approvals(tx: Tx, review_id: str) -> builtins.list[Signed]:
     """The approvals among ``decisions``."""
     return [one for one in decisions(tx, review_id) if one.decision is Decision.APPROVE]
+
+
+def verify_row(tx: Tx, review_id: str) -> Review:
+    """The review, if its row is what the ledger says was asked for and became of it.
+
+    Raises IntegrityError if it is not, NotFoundError.
+    """
+    review = get(tx, review_id)
+    said: dict[str, Any] = {}
+    may_be = set(WAITING)
+    for entry in ledger.entries(tx, subject=f"review:{review_id}"):
+        ledger.check(tx, entry)
+        data = ledger.data(entry)
+        if entry.action == "review.add":
+            said = {name: data[name] for name in SEALED if name in data}
+        elif entry.action == "review.settle":
+            may_be = {ReviewState(data["state"])}
+        elif entry.action == "review.void":
+            may_be = {ReviewState.VOID}
+        elif entry.action in _ENDED_BEFORE:
+            may_be |= {_ENDED_BEFORE[entry.action]}
+    if not said:
+        raise IntegrityError(f"{review_id} is not in the ledger")
+    plain = review.plain()
+    if differing := [name for name, value in said.items() if value != plain[name]]:
+        raise IntegrityError(f"{review_id} is not what was asked for: {', '.join(differing)} changed")
+    if review.state not in may_be:
+        raise IntegrityError(f"{review_id} is {review.state}, which the ledger does not say")
+    return review
 
 
 def nonce_user(tx: Tx, nonce: str) -> str | None:

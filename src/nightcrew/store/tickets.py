@@ -157,7 +157,8 @@ def apply_approved(
     approved = {found.id: (found, envelopes) for found, envelopes in reviews.approved(tx, ticket_id)}
     if review not in approved or approved[review][0].on_approve is not event:
         raise ApprovalError(f"{review} does not approve {event} of {ticket_id}")
-    if sorted(sha256_hex(envelope.encode()) for envelope in approved[review][1]) != sorted(envelopes_sha256):
+    stored = {sha256_hex(envelope.encode()) for envelope in approved[review][1]}
+    if not envelopes_sha256 or not stored.issuperset(envelopes_sha256):
         raise ApprovalError(f"{review} holds other signatures than those that were verified")
     proof = {"reason": reason, "review": review, "envelopes_sha256": sorted(envelopes_sha256)}
     return _apply(tx, ticket_id, event, actor, proof, changes)

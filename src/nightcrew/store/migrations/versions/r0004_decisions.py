@@ -1,5 +1,8 @@
 """Signed decisions in a table of their own: a review may need the approval of several people."""
 
+import base64
+import json
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -25,16 +28,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("review", "nonce", name=op.f("pk_review_decisions")),
     )
     query = sa.text(
-        "SELECT r.id, r.state, r.reviewer, r.comment, r.decided, r.created, r.envelope, "
-        "(SELECT min(n.nonce) FROM used_nonces n WHERE n.review = r.id) AS nonce FROM reviews r "
-        "WHERE r.envelope IS NOT NULL"
+        "SELECT id, state, reviewer, comment, decided, created, envelope FROM reviews WHERE envelope IS NOT NULL"
     )
     bind = op.get_bind()
     for row in bind.execute(query).mappings().all():
+        said = _predicate(row["envelope"])
         values = {
             "review": row["id"],
-            "nonce": row["nonce"] or "",
-            "decision": _KEPT.get(row["state"], "escalate"),
+            "nonce": said.get("nonce", ""),
+            "decision": said.get("decision") or _KEPT.get(row["state"], "escalate"),
             "reviewer": row["reviewer"] or "",
             "comment": row["comment"],
             "at": row["decided"] or row["created"],
@@ -42,3 +44,12 @@ def upgrade() -> None:
         }
         bind.execute(sa.insert(decisions).values(values))
     op.drop_column("reviews", "envelope")
+
+
+def _predicate(envelope: str) -> dict[str, str]:
+    """What was signed; nothing for an envelope that cannot be read: it is kept, and will not verify."""
+    try:
+        predicate = json.loads(base64.b64decode(json.loads(envelope)["payload"]))["predicate"]
+        return {name: str(predicate[name]) for name in ("nonce", "decision") if name in predicate}
+    except (ValueError, KeyError, TypeError):
+        return {}

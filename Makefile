@@ -28,6 +28,7 @@ bench: $(STAMP)  ## the benchmarks, in full; prints tables and writes bench/resu
 	$(BIN)/python bench/ledger.py
 	$(BIN)/python bench/guard.py
 	$(BIN)/python bench/pipeline.py
+	$(BIN)/python bench/calibrate.py
 	$(BIN)/python -m bench.turns
 
 peers: $(STAMP)  ## the orchestrators and libraries that benchmarks and tests/peers compare with, and those tests

@@ -20,14 +20,14 @@ from nightcrew.model.settings import describe
 REFERENCE = Path(__file__).parent / "reference"
 GROUPS = {
     "ticket": ("add", "list", "show", "release", "prioritise"),
-    "inbox": ("list", "show", "approve", "reject", "escalate"),
-    "reviewer": ("add", "list", "revoke"),
+    "inbox": ("list", "show", "approve", "reject", "escalate", "ask", "stats"),
+    "reviewer": ("add", "admit", "list", "revoke"),
     "handoff": ("list", "show"),
     "session": ("list", "show"),
     "retry": ("run", "list"),
     "quarantine": ("list", "show", "release", "discard"),
     "outcome": ("list", "show", "runs"),
-    "audit": ("verify", "show", "export", "prove"),
+    "audit": ("verify", "show", "export", "attestations", "prove"),
 }
 _HEADER = "<!-- Written by docs/generate.py: change the code, then run it. -->\n\n"
 

@@ -251,13 +251,18 @@ def test_reviewers_are_listed_with_who_enrolled_them_and_revocations(
         anchor.reviewer(REPOSITORY, "bob")
 
 
-def test_a_key_is_replaced_under_the_same_name_after_its_revocation(anchor: TrustAnchor, ada: PassphraseSigner) -> None:
-    enrol(anchor, "bob", ada)
+def test_a_key_is_replaced_under_the_same_name_before_its_revocation(
+    anchor: TrustAnchor, ada: PassphraseSigner
+) -> None:
+    bob = enrol(anchor, "bob", ada)
     with pytest.raises(ApprovalError, match="already a reviewer named BOB"):
         enrol(anchor, "BOB", ada)
-    anchor.revoke(REPOSITORY, "bob", by=ada, nonce=fresh_nonce(), clock=clock)
-    fresh = enrol(anchor, "bob", ada)
+    fresh = enrol(anchor, "bob", bob)
+    anchor.revoke(REPOSITORY, "bob", by=ada, key_id=bob.key_id, nonce=fresh_nonce(), clock=clock)
     assert anchor.reviewer(REPOSITORY, "bob").key_id == fresh.key_id
+    anchor.revoke(REPOSITORY, "bob", by=ada, nonce=fresh_nonce(), clock=clock)
+    with pytest.raises(ApprovalError, match="take another name"):
+        enrol(anchor, "bob", ada)
 
 
 def test_the_last_reviewer_is_not_revoked(anchor: TrustAnchor, ada: PassphraseSigner) -> None:

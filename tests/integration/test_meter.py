@@ -77,12 +77,14 @@ def test_nothing_passes_at_the_cap(meter: Meter, server: ModelServer, purse: Pur
 
 
 def test_many_at_once_do_not_pass_the_cap(meter: Meter, server: ModelServer) -> None:
-    threads = [threading.Thread(target=ask, args=(meter,)) for _ in range(20)]
+    statuses: list[int] = []
+    threads = [threading.Thread(target=lambda: statuses.append(ask(meter)[0])) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(server.asked) == 3
+    assert sorted(statuses) == [200] * 3 + [403] * 17
 
 
 def test_stranger_on_this_machine_cannot_spend(meter: Meter, server: ModelServer, purse: Purse) -> None:

@@ -311,7 +311,7 @@ def test_a_passphrase_is_asked_for_on_the_terminal(tmp_path: Path) -> None:
         while b"passphrase" not in shown:
             shown += screen.read(1024)
         screen.write(b"correct horse\n")
-        while b"VERIFIED" not in shown:
+        while b"VERIFIED" not in shown or not shown.endswith(b"\n"):
             shown += screen.read(1024)
     os.waitpid(child, 0)
     assert b"VERIFIED True" in shown

@@ -21,7 +21,7 @@ def label(*, wrong: bool = False, hours: float = 1, rule: str = "bandit B105", c
         asked=START,
         decided=START + timedelta(hours=hours),
         reviewer="ada",
-        false_positive=wrong,
+        overruled=wrong,
     )
 
 

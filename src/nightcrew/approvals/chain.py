@@ -6,6 +6,7 @@ moved, or taken from another repository. The order of the chain, not the times i
 
 A person has one name and may have several keys: any reviewer admits a new name, but only a key of that name admits
 another key under it, so that nobody can decide as somebody else. A review on GitHub signs no statement of the chain.
+Nor does a person have two names, as far as keys tell: one key in two forms, or one account, is never two people.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from nightcrew.approvals import ed25519
+from nightcrew.approvals.holder import holder_of
 from nightcrew.approvals.reviewer import Refused, Reviewer, signers_of
 from nightcrew.approvals.signer import key_id_of, raw_material
 from nightcrew.model.canonical import sha256_hex
@@ -115,6 +117,19 @@ def extend(
         raise Refused(str(error)) from None
 
 
+def check_new(reviewers: tuple[Reviewer, ...], name: str, kind: SignerKind, public_key: bytes) -> None:
+    """Whether ``reviewers`` may be joined by a key that is none of theirs yet; raises Refused with the reason.
+
+    One rule holds only for what is written anew, since chains of before it may break it: a name whose keys were all
+    revoked is taken for good. Whoever came after would be the one that the rules in the playbook, and everything that
+    was signed under the name, are read to mean.
+    """
+    _check_key(name, kind, public_key, reviewers)
+    namesakes = [other for other in reviewers if other.name.casefold() == name.casefold()]
+    if namesakes and not any(other.active for other in namesakes):
+        raise Refused(f"the name {namesakes[0].name} is that of a reviewer who was revoked: take another name")
+
+
 def can_sign(reviewers: Iterable[Reviewer]) -> bool:
     """Whether one of ``reviewers`` could sign an entry of the chain."""
     return any(reviewer.active and reviewer.kind in CHAIN_KINDS for reviewer in reviewers)
@@ -168,8 +183,7 @@ def _enrolled(
         raise Refused("the key id is not that of the public key")
     if predicate.kind not in HUMAN_KINDS or _holds(public_key, predicate.kind, service_key_id):
         raise Refused("a key that no person holds cannot be a reviewer's")
-    if any(other.key_id == predicate.key_id for other in reviewers):
-        raise Refused(f"the key {predicate.key_id[:16]} has been enrolled before")
+    _check_key(predicate.reviewer, predicate.kind, public_key, reviewers)
     candidate = Reviewer(
         name=predicate.reviewer,
         key_id=predicate.key_id,
@@ -181,6 +195,23 @@ def _enrolled(
     signers = _signers(envelope, reviewers if previous is not None else (candidate,), service_key_id)
     _check_name(predicate.reviewer, reviewers, signers)
     return replace(candidate, enrolled_by=tuple(dict.fromkeys(signer.name for signer in signers)))
+
+
+def _check_key(name: str, kind: SignerKind, public_key: bytes, reviewers: tuple[Reviewer, ...]) -> None:
+    """Raises Refused for a key or an account that is somebody's already, in whatever form."""
+    key_id, holder = key_id_of(public_key), holder_of(kind, public_key)
+    for other in reviewers:
+        own = other.name.casefold() == name.casefold()
+        if other.key_id == key_id:
+            raise Refused(f"the key {key_id[:16]} has been enrolled before")
+        if holder is None or holder_of(other.kind, other.public_key) != holder:
+            continue
+        if kind is SignerKind.GITHUB:
+            # An account is no secret that could have been stolen: once revoked, it may be another name's.
+            if other.active and not own:
+                raise Refused(f"this {holder} is {other.name}'s already: one person has one name")
+        elif not (own and other.active):
+            raise Refused(f"the key {key_id[:16]} has been enrolled before, in another form: it is {other.name}'s")
 
 
 def _check_name(name: str, reviewers: tuple[Reviewer, ...], signers: tuple[Reviewer, ...]) -> None:

@@ -7,13 +7,15 @@ from typing import Literal
 from pydantic import Field
 
 from nightcrew.approvals import chain, private_files, service
+from nightcrew.approvals.memo import Memo, digest_of
 from nightcrew.approvals.reviewer import Refused, Reviewer
 from nightcrew.model.canonical import canonical_json, sha256_hex
 from nightcrew.model.document import Document
 from nightcrew.model.errors import ApprovalError, DocumentError, IntegrityError
-from nightcrew.model.statement import Sha256, read_json
+from nightcrew.model.statement import Sha256, SignerKind, read_json
 
 DAMAGED_HINT = "Find out who changed it; restore the directory from a backup, or remove it and enrol reviewers anew."
+_VERIFIED: Memo[tuple[Reviewer, ...]] = Memo(64)
 _ENTRY = re.compile(r"[0-9]{4}\.json", re.ASCII)
 
 
@@ -73,27 +75,50 @@ class ChainFiles:
         return ()
 
     def verified(self, entries: tuple[bytes, ...]) -> tuple[Reviewer, ...]:
-        """Everyone whom ``entries`` enrol; raises IntegrityError naming the entry that breaks the rules."""
+        """Everyone whom ``entries`` enrol; raises IntegrityError naming the entry that breaks the rules.
+
+        A chain that was good is not verified a second time in this process. That is safe because who is enrolled, and
+        who was revoked, is a pure function of the three things that the memo goes by: the entries' exact bytes, which
+        are read from the disk each time, the repository, and nightcrew's own key. No entry is signed by a review on
+        GitHub, the one kind whose signatures can cease to be good. One byte more or less, and all is verified anew;
+        what was refused is not remembered.
+        """
+        service_key_id = self._service_key_id()
+        known = (digest_of(entries), self._repository, service_key_id)
+        if (found := _VERIFIED.get(known)) is None:
+            try:
+                found = chain.replay(entries, repository=self._repository, service_key_id=service_key_id)
+            except Refused as refused:
+                raise IntegrityError(f"{self.where}: {refused}", hint=DAMAGED_HINT) from None
+            _VERIFIED.put(known, found)
+        return found
+
+    def check_new(self, entries: tuple[bytes, ...], name: str, kind: SignerKind, public_key: bytes) -> None:
+        """Raises ApprovalError for a key that must not be enrolled after ``entries``, whoever signs for it."""
         try:
-            return chain.replay(entries, repository=self._repository, service_key_id=self._service_key_id())
+            chain.check_new(self.verified(entries), name, kind, public_key)
         except Refused as refused:
-            raise IntegrityError(f"{self.where}: {refused}", hint=DAMAGED_HINT) from None
+            raise ApprovalError(f"this cannot be signed into the chain of reviewers: {refused}") from None
 
     def extended(self, entries: tuple[bytes, ...], entry: bytes) -> tuple[Reviewer, ...]:
         """Everyone enrolled after ``entry``, by the rules that it is read with; writes nothing. Raises ApprovalError.
 
         What would be refused tomorrow is not written today.
         """
+        before = self.verified(entries)
         try:
-            return chain.extend(
-                self.verified(entries),
+            after = chain.extend(
+                before,
                 entry,
                 repository=self._repository,
                 previous=entries[-1] if entries else None,
                 service_key_id=self._service_key_id(),
             )
+            for new in after[len(before) :]:
+                chain.check_new(before, new.name, new.kind, new.public_key)
         except Refused as refused:
             raise ApprovalError(f"this cannot be signed into the chain of reviewers: {refused}") from None
+        return after
 
     def write(self, entries: tuple[bytes, ...], entry: bytes) -> None:
         """Put ``entry`` after ``entries``; the caller holds the lock and has verified it."""

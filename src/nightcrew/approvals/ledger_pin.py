@@ -68,6 +68,23 @@ class LedgerPin:
             if sequence > seen.sequence:
                 self._write(LedgerHead(genesis=seen.genesis, sequence=sequence, head=head))
 
+    def follow(self, look: Callable[[LedgerHead], tuple[int, str]]) -> None:
+        """Remember the head (number and hash) that ``look`` gives of a ledger that goes on from what was seen last.
+
+        It is called while no other process moves the pin, and has to read the ledger as it is then; if it raises, the
+        pin stays. Raises IntegrityError if nothing is pinned, or if the head that it gives was passed before.
+        """
+        private_files.ensure_directory(self._directory)
+        with private_files.lock(self._directory):
+            seen = self.read()
+            if seen is None:
+                raise IntegrityError("no ledger is anchored for this repository", hint="Run: nightcrew init")
+            sequence, head = look(seen)
+            if sequence < seen.sequence or (sequence == seen.sequence and head != seen.head):
+                raise IntegrityError(f"the ledger lost entry {seen.sequence}, which was seen before: it was put back")
+            if sequence > seen.sequence:
+                self._write(LedgerHead(genesis=seen.genesis, sequence=sequence, head=head))
+
     def check(self, entry_hash: Callable[[int], str | None]) -> None:
         """Compare with the ledger as it is now; ``entry_hash(sequence)`` gives an entry's hash, None if there is none.
 
@@ -75,8 +92,12 @@ class LedgerPin:
         that was seen. A ledger that was never pinned passes.
         """
         seen = self.read()
-        if seen is None:
-            return
+        if seen is not None:
+            self.compare(seen, entry_hash)
+
+    @staticmethod
+    def compare(seen: LedgerHead, entry_hash: Callable[[int], str | None]) -> None:
+        """As ``check``, with what was seen given."""
         for sequence, expected in ((0, seen.genesis), (seen.sequence, seen.head)):
             actual = entry_hash(sequence)
             if actual is None:

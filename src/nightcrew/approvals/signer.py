@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from nightcrew.approvals import ed25519
+from nightcrew.approvals.memo import Memo, digest_of
 from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.errors import DocumentError, UsageError
 from nightcrew.model.statement import PAYLOAD_TYPE, Envelope, SignerKind, Statement, envelope_of, pae
@@ -63,6 +64,9 @@ _VERIFIERS: dict[SignerKind, Callable[[bytes, bytes, bytes], bool]] = {
     SignerKind.SERVICE: ed25519.verify,
 }
 
+_PURE = frozenset({SignerKind.PASSPHRASE, SignerKind.SSH, SignerKind.PASSKEY})
+_GOOD: Memo[bool] = Memo(4096)
+
 
 def key_id_of(public_key: bytes) -> str:
     """The id that binds to a public key: SHA-256 of its bytes, hexadecimal."""
@@ -72,9 +76,21 @@ def key_id_of(public_key: bytes) -> str:
 def verify_signature(kind: SignerKind, public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether ``signature`` is that of the holder of ``public_key`` over ``message``; never raises for bad input.
 
-    Raises ConfigurationError if what verifies this kind is missing here.
+    A signature of a passphrase's key, an SSH key or a passkey that was good is not verified a second time in this
+    process: whether it is good is a pure function of kind, key, message and signature, and the memo goes by the SHA-256
+    of the three. It says nothing about the rest, which is asked each time: who the key belongs to, whether it was
+    revoked, what the message says, how often the key has signed. What was bad is verified again, and GitHub is asked
+    each time: a review can be dismissed. Raises ConfigurationError if what verifies this kind is missing here.
     """
-    return _VERIFIERS[kind](public_key, message, signature)
+    if kind not in _PURE:
+        return _VERIFIERS[kind](public_key, message, signature)
+    known = (kind, digest_of((public_key, message, signature)))
+    if _GOOD.get(known):
+        return True
+    good = _VERIFIERS[kind](public_key, message, signature)
+    if good:
+        _GOOD.put(known, True)
+    return good
 
 
 def counter_of(kind: SignerKind, signature: bytes) -> int:

@@ -82,8 +82,30 @@ def parse_public_key(text: bytes) -> PublicKey:
     key = PublicKey(name, _from_base64(match[2]))
     if key.encode() != text:
         raise MalformedError("its base64 is not the canonical one")
-    _check_key(_Fields(key.blob), name)
+    key_itself(key)
     return key
+
+
+def key_itself(key: PublicKey) -> bytes:
+    """The number that makes it this key: 32 bytes of Ed25519, the x coordinate of a curve's point, the modulus of RSA.
+
+    Raises MalformedError for a blob that is no key of its type, and for a weak key.
+    """
+    fields = _Fields(key.blob)
+    if fields.string() != key.type.encode():
+        raise MalformedError("its type is not the one inside it")
+    if key.type == _RSA:
+        itself = _modulus(exponent=fields.string(), modulus=fields.string())
+    elif key.type in (_ED25519, _SK_ED25519):
+        itself = fields.string()
+        if len(itself) != 32:
+            raise MalformedError("an Ed25519 key has 32 bytes")
+    else:
+        itself = _x_coordinate(fields, key.type)
+    if key.on_hardware:
+        fields.string()  # the application, "ssh:" by default
+    fields.end()
+    return itself
 
 
 def parse_signature(text: bytes) -> SshSignature:
@@ -138,33 +160,24 @@ def public_half(private_key_file: bytes) -> PublicKey | None:
     return parse_public_key(PublicKey(_Fields(blob).string().decode("ascii", "replace"), blob).encode())
 
 
-def _check_key(fields: "_Fields", name: str) -> None:
-    if fields.string() != name.encode():
-        raise MalformedError("its type is not the one inside it")
-    if name == _RSA:
-        _check_rsa(exponent=fields.string(), modulus=fields.string())
-    elif name in (_ED25519, _SK_ED25519):
-        if len(fields.string()) != 32:
-            raise MalformedError("an Ed25519 key has 32 bytes")
-    else:
-        curve = fields.string().decode("ascii", "replace")
-        if f"ecdsa-sha2-{curve}" not in name:
-            raise MalformedError("its curve is not that of its type")
-        point = fields.string()
-        if len(point) != _CURVES.get(curve) or point[0] != 4:
-            raise MalformedError("its point is not an uncompressed one of its curve")
-    if name in (_SK_ED25519, _SK_ECDSA):
-        fields.string()  # the application, "ssh:" by default
-    fields.end()
+def _x_coordinate(fields: "_Fields", name: str) -> bytes:
+    curve = fields.string().decode("ascii", "replace")
+    if f"ecdsa-sha2-{curve}" not in name:
+        raise MalformedError("its curve is not that of its type")
+    point = fields.string()
+    if len(point) != _CURVES.get(curve) or point[0] != 4:
+        raise MalformedError("its point is not an uncompressed one of its curve")
+    return point[1 : 1 + len(point) // 2]
 
 
-def _check_rsa(*, exponent: bytes, modulus: bytes) -> None:
+def _modulus(*, exponent: bytes, modulus: bytes) -> bytes:
     for number in (exponent, modulus):
         if not number or number[0] & 0x80 or (number[0] == 0 and not (len(number) > 1 and number[1] & 0x80)):
             raise MalformedError("a number in it is negative, or longer than it need be")
     bits = int.from_bytes(modulus, "big").bit_length()
     if bits < MIN_RSA_BITS:
         raise MalformedError(f"an RSA key of {bits} bits is too weak: at least {MIN_RSA_BITS} are needed")
+    return modulus
 
 
 class _Fields:

@@ -4,6 +4,7 @@ Layout, directories of mode 0700 and files of mode 0600::
 
     trust/
       service.json                     nightcrew's own key
+      roots.json                       which ledger belongs to the repository at which path
       keys/<key id>.json               sealed private keys
       <repository id>/
         genesis.json                   the ledger's genesis and last seen head
@@ -32,6 +33,7 @@ from nightcrew.approvals.location import config_directory
 from nightcrew.approvals.passphrase import SealedKey
 from nightcrew.approvals.pending import Pending, PendingKeys
 from nightcrew.approvals.reviewer import Reviewer
+from nightcrew.approvals.roots import RootPins
 from nightcrew.approvals.signer import Signer, check_public_key, counter_of, sign_statement
 from nightcrew.model.clock import Clock
 from nightcrew.model.errors import ApprovalError, ConfigurationError, NotFoundError
@@ -72,6 +74,10 @@ class TrustAnchor:
     def ledger(self, repository: str) -> LedgerPin:
         """What was last seen of the repository's ledger."""
         return LedgerPin(self._of(repository))
+
+    def roots(self) -> RootPins:
+        """Which ledger belongs to which repository on this machine."""
+        return RootPins(self.directory)
 
     def begun(self, repository: str) -> bool:
         """Whether a first reviewer has been enrolled."""
@@ -172,29 +178,21 @@ class TrustAnchor:
         """The statement that enrols a key next, to be signed and given to ``append``.
 
         Before the first reviewer it is the one that this key signs itself. Raises DocumentError for a name that is not
-        one, UsageError for bytes that are no key, IntegrityError as ``reviewers``.
+        one, UsageError for bytes that are no key, ApprovalError for a key, an account or a name that is taken,
+        IntegrityError as ``reviewers``.
         """
         check_public_key(kind, public_key)
-        entries = self._chain(repository).to_extend()
-        return chain.enrolment(
-            repository,
-            entries[-1] if entries else None,
-            name=name,
-            kind=kind,
-            public_key=public_key,
-            time=clock(),
-            nonce=nonce,
+        files = self._chain(repository)
+        entries = files.to_extend()
+        previous = entries[-1] if entries else None
+        statement = chain.enrolment(
+            repository, previous, name=name, kind=kind, public_key=public_key, time=clock(), nonce=nonce
         )
+        files.check_new(entries, name, kind, public_key)
+        return statement
 
     def prepare_revocation(
-        self,
-        repository: str,
-        name: str,
-        *,
-        nonce: str,
-        clock: Clock,
-        reason: str = "",
-        key_id: str | None = None,
+        self, repository: str, name: str, *, nonce: str, clock: Clock, reason: str = "", key_id: str | None = None
     ) -> RevocationStatement:
         """The statement that revokes one active key of a reviewer, or all, to be signed and given to ``append``.
 

@@ -1,6 +1,8 @@
 """The one check that admits: a person's signature stands, now, for exactly this.
 
-The planner and the merger call it each time; it keeps no memory and has no way to be told "approved".
+The planner and the merger call it each time; it has no way to be told "approved". What it asks each time are the
+chain's files, the subjects, the clock and the nonces; only that certain bytes are a good signature is remembered within
+the process, see ``signer.verify_signature`` and ``ChainFiles.verified``.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -46,6 +46,7 @@ _USAGE = re.compile(
 _AT_ONCE = 16
 _MANY_REQUESTS = 429
 _ERRORS = 400
+_WAITING = 128  # Connections not accepted yet; of more than Python's 5 at once some would be reset.
 _LINGER_SECONDS = 10.0
 
 
@@ -172,6 +173,7 @@ def _message_of(body: bytes) -> str:
 
 class _TcpServer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = _WAITING
     meter: Meter
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -180,6 +182,7 @@ class _TcpServer(ThreadingHTTPServer):
 
 class _UnixServer(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
+    request_queue_size = _WAITING
     meter: Meter
 
     def handle_error(self, request: Any, client_address: Any) -> None:

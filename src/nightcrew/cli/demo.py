@@ -19,12 +19,13 @@ APPS = {"demo": app}
 @app.command(epilog="Example: nightcrew demo /tmp/demo")
 def demo(
     directory: Annotated[Path | None, typer.Argument(help="a new folder; default: a temporary one, kept")] = None,
+    inbox: Annotated[bool, typer.Option("--inbox", help="stop after the first night: you decide what waits")] = False,
 ) -> int:
     """Build a small real repository, run two shifts with an approval between them, and explain what happened."""
     from nightcrew.crew.demo import play
 
     with Follower(only_live=True) as follower:
-        played = play(directory, follower.quiet if OPTIONS.json else follower.say, follower)
+        played = play(directory, follower.quiet if OPTIONS.json else follower.say, follower, decide=not inbox)
     if OPTIONS.json:
         show_json(
             {
@@ -45,12 +46,26 @@ def _explain(played: "Demo") -> None:
     rows = [(ticket.id, ticket.state, ticket.severity, ticket.title, ticket.note) for ticket in played.tickets]
     table(("id", "state", "severity", "title", "note"), rows, empty="")
     fits = "everything fits" if played.audit.ok else f"{len(played.audit.broken)} things do not fit"
+    if not played.decisions:
+        _invite(played)
+        return
     say(f"\nThe ledger has {played.audit.entries} entries: {fits}.")
     say("The ticket and the note that order agents to approve everything changed nothing: only a signature approves.")
     say("The working tree and main are as they were; merged work is on nightcrew/integration.\n\nLook around:")
-    exported = " ".join(f"{name}={shlex.quote(value)}" for name, value in played.environment.items())
-    say(f"  export {exported}")
-    say(f"  cd {shlex.quote(str(played.repository))}")
+    _go_there(played)
     for command in ("report", "inbox --all", "handoff list", "ticket show T-0004", "audit show", "recall prices"):
         say(f"  nightcrew {command}")
     say("  git log --oneline --graph nightcrew/integration")
+
+
+def _invite(played: "Demo") -> None:
+    say("\nIt is morning, and this waits for you. Enrol yourself with a passkey in the browser, and decide:")
+    _go_there(played)
+    say("  nightcrew serve")
+    say("  nightcrew shift        # the second night: what you approved goes on, and only that")
+
+
+def _go_there(played: "Demo") -> None:
+    exported = " ".join(f"{name}={shlex.quote(value)}" for name, value in played.environment.items())
+    say(f"  export {exported}")
+    say(f"  cd {shlex.quote(str(played.repository))}")

@@ -57,20 +57,25 @@ def add(
         say(f"{enrolled.name} may decide now ({enrolled.kind} key {enrolled.key_id[:16]}).")
 
 
-@app.command(epilog="Example: nightcrew reviewer admit grace --by ada")
-def admit(name: str, by: By = None, by_key: ByKey = None) -> None:
+@app.command(epilog="Example: nightcrew reviewer admit grace --key 3f2a --by ada")
+def admit(
+    name: str,
+    key: Annotated[str | None, typer.Option(help="first digits of the key's id, if several wait")] = None,
+    by: By = None,
+    by_key: ByKey = None,
+) -> None:
     """Sign the enrolment of a passkey that was registered in the browser and waits for it."""
     from nightcrew.cli.ask import passphrase as ask
     from nightcrew.crew import reviewers
 
     with opened() as project:
-        waiting = [one for one in reviewers.waiting(project) if one.name == name]
+        one = reviewers.to_admit(project, name, key)
         if not OPTIONS.json:
-            for one in waiting:
-                say(f"{name}: {one.kind} key {one.key_id[:16]}, registered {one.created:%Y-%m-%d %H:%M} UTC")
-        enrolled = reviewers.admit(project, name, passphrase=ask, by=by, by_key=by_key)
+            say(f"{name}: {one.kind} key {one.key_id[:16]}, registered {one.created:%Y-%m-%d %H:%M} UTC")
+        # The whole id: a key that is registered meanwhile is not the one that was shown.
+        enrolled = reviewers.admit(project, name, passphrase=ask, by=by, by_key=by_key, key_id=one.key_id)
     if OPTIONS.json:
-        show_json([{"name": one.name, "key_id": one.key_id, "kind": one.kind} for one in enrolled])
+        show_json([{"name": enrolled.name, "key_id": enrolled.key_id, "kind": enrolled.kind}])
     else:
         say(f"{name} may decide now.")
 

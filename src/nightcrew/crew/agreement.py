@@ -17,8 +17,9 @@ _Z = 1.959964  # 97.5 % of a normal distribution
 class Label:
     """One review that people ended.
 
-    ``rule`` is ``tool rule``; ``false_positive``: the finding was rejected. Who approves agrees with the agent that the
-    finding is one.
+    ``rule`` is ``tool rule``. ``overruled``: the reviewer found that the agent was wrong to hold it up: rejected the
+    work on a finding as none, or let a change pass in spite of one. ``confidence`` is None where the decision does not
+    say whether the finding is one.
     """
 
     agent: str
@@ -29,12 +30,12 @@ class Label:
     asked: datetime
     decided: datetime
     reviewer: str
-    false_positive: bool
+    overruled: bool
 
     @property
     def agreed(self) -> bool:
         """Whether the reviewer found that the agent was right."""
-        return not self.false_positive
+        return not self.overruled
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from nightcrew.crew import rules
 from nightcrew.crew.agreement import Label, Stats, stats
+from nightcrew.crew.asking import desk_of
 from nightcrew.crew.inbox import rule_names
 from nightcrew.crew.project import Project
 from nightcrew.model.review import Review, ReviewState
@@ -19,9 +20,10 @@ def stats_of(project: Project, *, alpha: float, delta: float) -> Stats:
 
 
 def labels(tx: Tx) -> Iterator[Label]:
-    """Every review that people ended, as a labelled example."""
-    for review in reviews.list(tx, states=[ReviewState.APPROVED, ReviewState.REJECTED], broken=[]):
-        yield _label(tx, review)
+    """Every review that people ended, as a labelled example; one that was voided later was decided all the same."""
+    for review in reviews.list(tx, states=[ReviewState.APPROVED, ReviewState.REJECTED, ReviewState.VOID], broken=[]):
+        if review.decided is not None:
+            yield _label(tx, review)
 
 
 def _label(tx: Tx, review: Review) -> Label:
@@ -29,14 +31,16 @@ def _label(tx: Tx, review: Review) -> Label:
     asked_by = handoffs.get(tx, review.handoff)[0] if review.handoff else None
     names = rule_names(rules.findings_of(tx, ticket, asked_by))
     rejected = review.state is ReviewState.REJECTED
+    of_finding = review.on_approve is Event.APPROVE_WORK
     return Label(
-        agent=asked_by.sender if asked_by else ticket.origin,
+        agent=desk_of(ticket, asked_by),
         rule=names[0] if names else "no finding",
-        confidence=review.confidence,
+        # A change that is let through in spite of a finding says nothing of whether the finding is one.
+        confidence=review.confidence if of_finding else None,
         severity=review.severity.value,
         decision="reject" if rejected else "approve",
         asked=review.created,
         decided=review.decided or review.created,
         reviewer=review.reviewer or "",
-        false_positive=rejected and review.on_approve is Event.APPROVE_WORK,
+        overruled=rejected if of_finding else not rejected,
     )

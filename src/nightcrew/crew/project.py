@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from nightcrew.approvals import ServiceSigner, TrustAnchor, service_signer
+from nightcrew.approvals.ledger_pin import LedgerHead, LedgerPin
 from nightcrew.approvals.service import sealing_key
 from nightcrew.crew.workspace import Git, RepositoryState, inspect
 from nightcrew.model.clock import Clock, system_clock
@@ -59,11 +60,18 @@ class Project:
 
     @cached_property
     def repository_id(self) -> str:
-        """The id of this repository in the trust anchor: the hash of its ledger's first entry."""
+        """The id of this repository in the trust anchor: the hash of its ledger's first entry.
+
+        Raises IntegrityError if the ledger is another one than what was known of the repository at this path: the
+        database says itself which it holds, so another repository's, with the reviewers of that, would pass as its own.
+        """
         with self.store.read() as tx:
             genesis = ledger.genesis(tx)
         if genesis is None:
             raise ConfigurationError("the ledger has no beginning", hint="Run: nightcrew init")
+        # A path that is not known yet is that of a repository that was moved, or prepared by an earlier release.
+        if not self.anchor.roots().check(self.root, genesis) and self.anchor.ledger(genesis).read() is not None:
+            self.anchor.roots().pin(self.root, genesis)
         return genesis
 
     @cached_property
@@ -85,16 +93,23 @@ class Project:
         self.check_ledger()
         with self.store.read() as tx:
             _, broken = ledger.verify(tx)
-        if broken:
-            seq, problem = broken[0]
-            raise IntegrityError(f"entry {seq} of the ledger: {problem}", hint="See all of it: nightcrew audit verify")
+        _whole(broken)
 
     def pin_ledger(self) -> None:
-        """Remember the ledger's head outside the reach of agents."""
+        """Remember the ledger's head outside the reach of agents.
+
+        Raises IntegrityError, and the head seen before stays, if that is not in the ledger any more or what follows it
+        is not a chain under nightcrew's seal.
+        """
+        self.anchor.ledger(self.repository_id).follow(self._continued)
+
+    def _continued(self, seen: LedgerHead) -> tuple[int, str]:
         with self.store.read() as tx:
+            LedgerPin.compare(seen, lambda seq: _hash_of(tx, max(seq, 1)))
+            _, broken = ledger.verify(tx, after=(seen.sequence, seen.head) if seen.sequence else None)
             head = ledger.head(tx)
-        if head is not None:
-            self.anchor.ledger(self.repository_id).advance(head.seq, head.hash)
+        _whole(broken)
+        return (head.seq, head.hash) if head is not None else (0, "")
 
     def close(self) -> None:
         """Let go of the database."""
@@ -172,6 +187,11 @@ def read_text(path: Path) -> str | None:
         return data.decode()
     except UnicodeDecodeError as error:
         raise DocumentError(f"{path.name}: not UTF-8 at byte {error.start}") from None
+
+
+def _whole(broken: list[tuple[int, str]]) -> None:
+    for seq, problem in broken:
+        raise IntegrityError(f"entry {seq} of the ledger: {problem}", hint="See all of it: nightcrew audit verify")
 
 
 def _hash_of(tx: object, seq: int) -> str | None:

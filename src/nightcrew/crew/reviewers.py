@@ -112,31 +112,52 @@ def waiting(project: Project) -> tuple[Pending, ...]:
     return project.anchor.pending(project.repository_id)
 
 
-def admit(
-    project: Project, name: str, *, passphrase: Ask, by: str | None = None, by_key: Path | None = None
-) -> list[Reviewer]:
-    """Sign the enrolment of keys that wait for it (a passkey registered in the browser). Raises NotFoundError."""
-    waiting = [one for one in project.anchor.pending(project.repository_id) if one.name == name]
-    if not waiting:
+def to_admit(project: Project, name: str, key_id: str | None = None) -> Pending:
+    """The one key under ``name`` that waits for a signature; of several the one whose id begins with ``key_id``.
+
+    Anybody who reaches the page can register a key under any name, so who signs says which one he means. Raises
+    NotFoundError if none waits, UsageError if it is not clear which.
+    """
+    waits = [one for one in waiting(project) if one.name == name]
+    named = [one for one in waits if one.key_id.startswith(key_id or "")]
+    if not named:
         raise NotFoundError(
-            f"no key of {name} waits for a signature", hint="Register one in the browser: nightcrew serve"
+            f"no key of {name} waits for a signature"
+            if key_id is None or not waits
+            else f"no key of {name} that begins with {key_id} waits for a signature: {_listed(waits)}",
+            hint="Register one in the browser: nightcrew serve",
         )
+    if len(named) > 1:
+        raise UsageError(
+            f"{len(named)} keys wait under the name {name}: {_listed(named)}",
+            hint="Ask which one it is, then name it by the first digits of its id, with --key.",
+        )
+    return named[0]
+
+
+def admit(
+    project: Project,
+    name: str,
+    *,
+    passphrase: Ask,
+    by: str | None = None,
+    by_key: Path | None = None,
+    key_id: str | None = None,
+) -> Reviewer:
+    """Sign the enrolment of a key that waits for it (a passkey registered in the browser); raises as ``to_admit``."""
+    one = to_admit(project, name, key_id)
     signs = opened(project, by or _self_or_only(project, name), passphrase=passphrase, key=by_key)
-    enrolled = []
-    for one in waiting:
-        enrolled.append(
-            project.anchor.enrol(
-                project.repository_id,
-                name,
-                kind=one.kind,
-                public_key=one.key(),
-                by=signs,
-                nonce=fresh_nonce(),
-                clock=project.clock,
-            )
-        )
-        project.anchor.drop_pending(project.repository_id, enrolled[-1].key_id)
-    record(project, "reviewer.add", name, enrolled[0].enrolled_by[0])
+    enrolled = project.anchor.enrol(
+        project.repository_id,
+        name,
+        kind=one.kind,
+        public_key=one.key(),
+        by=signs,
+        nonce=fresh_nonce(),
+        clock=project.clock,
+    )
+    project.anchor.drop_pending(project.repository_id, enrolled.key_id)
+    record(project, "reviewer.add", name, enrolled.enrolled_by[0])
     return enrolled
 
 
@@ -216,6 +237,10 @@ def record(project: Project, action: str, name: str, by: str) -> None:
     with project.store.begin() as tx:
         ledger.append(tx, actor=f"reviewer:{by}", action=action, subject=f"reviewer:{name}", data=data)
     project.pin_ledger()
+
+
+def _listed(keys: Sequence[Pending]) -> str:
+    return ", ".join(f"{one.kind} {one.key_id[:16]} of {one.created:%Y-%m-%d %H:%M} UTC" for one in keys)
 
 
 def _new_key(project: Project, name: str, passphrase: Ask, ssh: Path | None) -> Signer:

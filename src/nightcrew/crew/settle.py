@@ -1,5 +1,6 @@
 """From an outcome to a handoff at a desk: written, routed and applied in one transaction."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from nightcrew.crew.project import Project
 from nightcrew.model.budget import Spent
 from nightcrew.model.deciding import next_reviewer
 from nightcrew.model.errors import IntegrityError
+from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import HUMAN, Handoff, HandoffKind, Verdict
 from nightcrew.model.review import WAITING, Review, ReviewState
 from nightcrew.model.routing import Route, route
@@ -76,7 +78,7 @@ def open_review(project: Project, tx: Tx, ticket: Ticket, handoff: Handoff | Non
         ticket=ticket.id,
         reason=way.reason,
         severity=way.severity or Severity.HIGH,
-        confidence=_confidence(handoff),
+        confidence=_confidence(rules.findings_of(tx, ticket, handoff)),
         breaks_build=ticket.breaks_build,
         handoff=handoff.id if handoff else None,
         subjects=tuple(subject.plain() for subject in subjects),
@@ -191,8 +193,8 @@ def _note(handoff: Handoff, way: Route) -> str:
     return f"{handoff.id} from {handoff.sender}: {said}"[:500]
 
 
-def _confidence(handoff: Handoff | None) -> float | None:
-    known = [finding.confidence for finding in (handoff.findings if handoff else ()) if finding.confidence is not None]
+def _confidence(found: Iterable[Finding]) -> float | None:
+    known = [finding.confidence for finding in found if finding.confidence is not None]
     return max(known, default=None)
 
 

@@ -27,7 +27,8 @@ class InitReport:
 def initialise(start: Path, *, clock: Clock = system_clock) -> InitReport:
     """Prepare the repository around ``start``; again, it makes only what is missing.
 
-    Raises RepositoryError (no repository, bare, no commits), ConfigurationError (read-only folder).
+    Raises RepositoryError (no repository, bare, no commits), ConfigurationError (read-only folder), IntegrityError if
+    the repository at this path had another ledger before: its history, and with it its reviewers, would be forgotten.
     """
     state = workable(start)
     root = state.root
@@ -45,10 +46,13 @@ def initialise(start: Path, *, clock: Clock = system_clock) -> InitReport:
     try:
         with project.store.begin() as tx:
             if ledger.head(tx) is None:
+                if (known := project.anchor.roots().of(root)) is not None:
+                    raise project.anchor.roots().another(root, "an empty ledger", known)
                 data = {"version": __version__, "repository": root.name, "created": isoformat(clock())}
                 ledger.append(tx, actor="human", action="genesis", subject="ledger:1", data=data)
                 created.append("the ledger")
         project.anchor.ledger(project.repository_id).begin(project.repository_id)
+        project.anchor.roots().pin(root, project.repository_id)
         project.pin_ledger()
         reviewers = project.anchor.begun(project.repository_id)
     finally:

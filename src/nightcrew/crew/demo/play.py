@@ -42,8 +42,10 @@ class Demo:
     audit: AuditReport
 
 
-def play(folder: Path | None, say: Say, on_progress: OnProgress | None = None) -> Demo:
+def play(folder: Path | None, say: Say, on_progress: OnProgress | None = None, *, decide: bool = True) -> Demo:
     """Build the repository in ``folder`` (a new temporary one by default) and run two shifts; nothing is deleted.
+
+    Without ``decide`` it ends after the first, with nobody enrolled and the inbox full.
 
     The demo's trust anchor and workspaces lie in ``folder`` too: the user's own configuration is never touched. Raises
     UsageError if ``folder`` is not empty, DemoStopped after a Ctrl-C.
@@ -63,6 +65,8 @@ def play(folder: Path | None, say: Say, on_progress: OnProgress | None = None) -
             repository.make(root)
             setup.initialise(root)
             with closing(open_project(root)) as project:
+                if not decide:
+                    return _first_night(project, environment, say, on_progress)
                 return _play(project, base, environment, say, on_progress)
         except KeyboardInterrupt:
             raise _stopped(root, environment) from None
@@ -85,6 +89,22 @@ def _play(project: Project, base: Path, environment: dict[str, str], say: Say, o
         environment=environment,
         reports=(first, second),
         decisions=decisions,
+        tickets=tuple(backlog.list_tickets(project)),
+        audit=audit.verify(project),
+    )
+
+
+def _first_night(project: Project, environment: dict[str, str], say: Say, on_progress: OnProgress | None) -> Demo:
+    _file_backlog(project)
+    say("Six tickets are filed. Nobody is enrolled yet who may approve: that will be you.\n")
+    say("The first night: the crew works alone.")
+    first = _night(project, on_progress)
+    _tell(first, say)
+    return Demo(
+        repository=project.root,
+        environment=environment,
+        reports=(first,),
+        decisions=(),
         tickets=tuple(backlog.list_tickets(project)),
         audit=audit.verify(project),
     )

@@ -35,6 +35,7 @@ def add(
     from nightcrew.cli.ask import passphrase as ask
     from nightcrew.crew import reviewers
 
+    kind_is_said = passphrase or ssh is not None or passkey or github is not None
     if sum((passphrase, ssh is not None, passkey, github is not None)) > 1:
         raise UsageError("take one of --passphrase, --ssh, --passkey, --github")
     if passkey:
@@ -44,6 +45,10 @@ def add(
         )
         return
     with opened() as project:
+        if not kind_is_said and name in reviewers.names(project):
+            raise UsageError(
+                f"{name} is enrolled already", hint="For a further key say which: --passphrase, --ssh KEY or --passkey."
+            )
         if github is not None:
             enrolled = reviewers.add_github(
                 project, name, github, repository=repository, token_env=token_env, api=api, passphrase=ask, by=by,

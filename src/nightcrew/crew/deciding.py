@@ -119,6 +119,9 @@ def decide(
     """
     from nightcrew.crew.reviewers import name_of
 
+    with project.store.read() as tx:
+        for one in review_ids:
+            reviews.get(tx, one)
     name = name_of(project, reviewer)
     statement = prepare(project, review_ids, decision, reviewer=name, comment=comment, escalate_to=escalate_to)
     return finish(project, sign_statement(signer(project.anchor.keys(project.repository_id, name)), statement))

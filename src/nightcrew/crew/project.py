@@ -9,14 +9,14 @@ from importlib import resources
 from pathlib import Path
 
 from nightcrew.approvals import ServiceSigner, TrustAnchor, service_signer
-from nightcrew.approvals.ledger_pin import LedgerHead, LedgerPin
 from nightcrew.approvals.service import sealing_key
 from nightcrew.crew.workspace import Git, RepositoryState, inspect
 from nightcrew.model.clock import Clock, system_clock
-from nightcrew.model.errors import ConfigurationError, DocumentError, IntegrityError, RepositoryError
+from nightcrew.model.errors import ConfigurationError, DocumentError, RepositoryError
 from nightcrew.model.playbook import Playbook, playbook_digest
 from nightcrew.model.playbook import parse as parse_playbook
 from nightcrew.model.settings import Settings
+from nightcrew.pipeline.pinned import continued, hash_of, require_whole
 from nightcrew.store import ledger
 from nightcrew.store.store import Store
 
@@ -86,14 +86,14 @@ class Project:
     def check_ledger(self) -> None:
         """Raises IntegrityError if the ledger is older than, or differs from, what was last seen of it."""
         with self.store.read() as tx:
-            self.anchor.ledger(self.repository_id).check(lambda seq: _hash_of(tx, max(seq, 1)))
+            self.anchor.ledger(self.repository_id).check(lambda seq: hash_of(tx, seq))
 
     def verify_ledger(self) -> None:
         """As ``check_ledger``, and every entry is in its place in the chain, under nightcrew's seal."""
         self.check_ledger()
         with self.store.read() as tx:
             _, broken = ledger.verify(tx)
-        _whole(broken)
+        require_whole(broken)
 
     def pin_ledger(self) -> None:
         """Remember the ledger's head outside the reach of agents.
@@ -101,15 +101,7 @@ class Project:
         Raises IntegrityError, and the head seen before stays, if that is not in the ledger any more or what follows it
         is not a chain under nightcrew's seal.
         """
-        self.anchor.ledger(self.repository_id).follow(self._continued)
-
-    def _continued(self, seen: LedgerHead) -> tuple[int, str]:
-        with self.store.read() as tx:
-            LedgerPin.compare(seen, lambda seq: _hash_of(tx, max(seq, 1)))
-            _, broken = ledger.verify(tx, after=(seen.sequence, seen.head) if seen.sequence else None)
-            head = ledger.head(tx)
-        _whole(broken)
-        return (head.seq, head.hash) if head is not None else (0, "")
+        self.anchor.ledger(self.repository_id).follow(continued(self.store))
 
     def close(self) -> None:
         """Let go of the database."""
@@ -187,13 +179,3 @@ def read_text(path: Path) -> str | None:
         return data.decode()
     except UnicodeDecodeError as error:
         raise DocumentError(f"{path.name}: not UTF-8 at byte {error.start}") from None
-
-
-def _whole(broken: list[tuple[int, str]]) -> None:
-    for seq, problem in broken:
-        raise IntegrityError(f"entry {seq} of the ledger: {problem}", hint="See all of it: nightcrew audit verify")
-
-
-def _hash_of(tx: object, seq: int) -> str | None:
-    found = next(ledger.entries(tx, after=seq - 1, limit=1), None)  # type: ignore[arg-type]
-    return found.hash if found is not None and found.seq == seq else None

@@ -20,6 +20,11 @@ def list_reviewers(project: Project) -> tuple[Reviewer, ...]:
     return project.anchor.reviewers(project.repository_id)
 
 
+def names(project: Project) -> list[str]:
+    """The names of those who may decide."""
+    return rules.people(project)
+
+
 def name_of(project: Project, given: str | None) -> str:
     """The reviewer who is meant; raises ConfigurationError if nobody is enrolled, UsageError if it is not clear who."""
     if given is not None:

@@ -9,6 +9,7 @@ from nightcrew.approvals import TrustAnchor, service_signer
 from nightcrew.approvals.service import sealing_key
 from nightcrew.model.clock import Clock, isoformat, system_clock
 from nightcrew.model.errors import ConfigurationError, DocumentError
+from nightcrew.pipeline.pinned import continued
 from nightcrew.store import ledger
 from nightcrew.store.connection import is_sqlite, sqlite_path
 from nightcrew.store.store import Store
@@ -59,13 +60,13 @@ class State:
         return found
 
     def pin(self) -> None:
-        """Remember the ledger's head outside the reach of whatever writes the database."""
-        with self.store.read() as tx:
-            head = ledger.head(tx)
+        """Remember the ledger's head outside the reach of whatever writes the database.
+
+        Raises IntegrityError if the ledger does not go on from what was seen of it before.
+        """
         pin = self.anchor.ledger(self.repository_id)
         pin.begin(self.repository_id)
-        if head is not None:
-            pin.advance(head.seq, head.hash)
+        pin.follow(continued(self.store))
 
     def close(self) -> None:
         """Let go of the database."""

@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults import crew_repository as crew
 
-ROUNDS = int(os.environ.get("NIGHTCREW_STORM_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("NIGHTCREW_STORM_ROUNDS", "4"))
 
 
 @pytest.fixture(scope="module")

@@ -228,7 +228,7 @@ def test_same_backlog_gives_the_same_manifest(cli: Any, tmp_path: Path) -> None:
 
 def test_decided_review_cannot_be_decided_again(cli: Any) -> None:
     done = cli("inbox", "approve", "R-0002", "--json")
-    assert done.status == 2
+    assert done.status == 3
     assert "decided already" in done.error()["message"]
 
 

@@ -15,6 +15,7 @@ from nightcrew.model.errors import (
     IntegrityError,
     NotFoundError,
     PolicyError,
+    TransitionError,
     UsageError,
 )
 from nightcrew.model.manifest import parse
@@ -192,7 +193,7 @@ def test_refused_decision_is_in_the_ledger(gate: Gate) -> None:
     assert entries(gate, f"refusal:{review.id}") == ["decision.refuse"]
     envelope = sign_statement(gate.signers["ada"][0], statement)
     deciding.finish(gate.project, envelope)
-    with pytest.raises(UsageError, match="decided already"):
+    with pytest.raises(TransitionError, match="decided already"):
         deciding.finish(gate.project, envelope)
     assert entries(gate, f"refusal:{review.id}") == ["decision.refuse"], "to click twice is no attack"
 

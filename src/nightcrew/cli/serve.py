@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -44,6 +45,10 @@ def serve(
             _tell(link, first=True)
             if not (no_open or OPTIONS.json):
                 stack.callback(open_in_browser(link, private))
+            with contextlib.suppress(
+                AttributeError, ValueError
+            ):  # in the background, reading the terminal would stop us
+                signal.signal(signal.SIGTTIN, signal.SIG_IGN)
             more = threading.Thread(target=_fresh_links, args=(origin, web.state.server.sessions.new_link), daemon=True)
             more.start()
 
@@ -55,7 +60,7 @@ def serve(
 
 
 def _fresh_links(origin: str, new_link: Callable[[], str]) -> None:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         for _ in sys.stdin:
             _tell(f"{origin}/enter?token={new_link()}", first=False)
 

@@ -1,12 +1,13 @@
 """The backlog as people see and change it."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from nightcrew.crew import admission
 from nightcrew.crew.project import Project
-from nightcrew.model.errors import UsageError
+from nightcrew.model.errors import NightcrewError, UsageError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import Handoff
 from nightcrew.model.review import Review
@@ -76,6 +77,16 @@ def show(project: Project, ticket_id: str) -> TicketView:
             [known.finding for known in findings.list(tx, ticket=ticket_id)],
             list(ledger.entries(tx, subject=f"ticket:{ticket_id}")),
         )
+
+
+def readable(project: Project, ids: Iterable[str]) -> dict[str, Ticket]:
+    """Those of the tickets whose rows can be read, by id."""
+    found = {}
+    with project.store.read() as tx:
+        for name in ids:
+            with contextlib.suppress(NightcrewError):
+                found[name] = tickets.get(tx, name)
+    return found
 
 
 def release(project: Project, ticket_id: str, actor: str) -> Ticket:

@@ -25,7 +25,14 @@ from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs
 from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.clock import Clock
-from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError, PolicyError, UsageError
+from nightcrew.model.errors import (
+    ApprovalError,
+    IntegrityError,
+    NightcrewError,
+    PolicyError,
+    TransitionError,
+    UsageError,
+)
 from nightcrew.model.review import ENDING, WAITING, Decision, Review
 from nightcrew.model.statement import ApprovalStatement, Envelope, SignerKind, Subject, read_statement, subject_digest
 from nightcrew.model.ticket import Event
@@ -51,9 +58,9 @@ def prepare(
     """What ``reviewer`` has to sign to decide these reviews; several at once are approved or rejected only.
 
     ``seen`` maps a review to the digest of the subjects that the reviewer looked at; ``clock`` gives the time of the
-    decision if it was taken before now. Raises NotFoundError, UsageError
-    (decided already, not one group), PolicyError (the rules do not let this reviewer decide it), ApprovalError (it
-    changed since it was looked at).
+    decision if it was taken before now. Raises NotFoundError, UsageError (not one group), TransitionError (decided
+    already), PolicyError (the rules do not let this reviewer decide it), ApprovalError (it changed since it was looked
+    at).
     """
     ids = tuple(dict.fromkeys(review_ids))
     if not 0 < len(ids) <= MAX_GROUP:
@@ -92,6 +99,8 @@ def finish(project: Project, envelope: Envelope) -> list[Review]:
     try:
         with project.store.begin() as tx:
             decided = record(project, tx, envelope)
+    except TransitionError:  # to click twice is no attack
+        raise
     except (PolicyError, IntegrityError) as error:
         _log_refusal(project, envelope, str(error))
         raise
@@ -235,7 +244,7 @@ def _open_subjects(
 ) -> tuple[Subject, ...]:
     review = reviews.get(tx, review_id)
     if review.state not in WAITING:
-        raise UsageError(f"{review_id} was decided already: {review.state}", hint="See: nightcrew inbox")
+        raise TransitionError(f"{review_id} was decided already: {review.state}", hint="See: nightcrew inbox")
     subjects = subjects_of(tx, review)
     if seen is not None and seen != subject_digest(subjects):
         raise ApprovalError(f"{review_id} changed since it was opened", hint="Read it again, then decide.")

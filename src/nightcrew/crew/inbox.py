@@ -9,13 +9,14 @@ from nightcrew.crew import admission, answering, planning, rules
 from nightcrew.crew.alerting import alert
 from nightcrew.crew.asking import INBOX, desk_of
 from nightcrew.crew.deciding import subjects_of
+from nightcrew.crew.hiding import hide_lines
 from nightcrew.crew.memory import is_genuine
 from nightcrew.crew.project import Project
 from nightcrew.crew.settle import open_review
 from nightcrew.crew.workspace import diff_text
 from nightcrew.model.deciding import Needs
 from nightcrew.model.errors import IntegrityError, NightcrewError
-from nightcrew.model.finding import Finding
+from nightcrew.model.finding import Category, Finding
 from nightcrew.model.handoff import HUMAN, Handoff
 from nightcrew.model.review import ENDING, WAITING, Decision, Review, ReviewState
 from nightcrew.model.routing import Route
@@ -135,7 +136,17 @@ def view(project: Project, review_id: str) -> ReviewView:
         )
     if not (ticket.base and ticket.head and review.on_approve is not Event.APPROVE_WORK):
         return seen
-    return ReviewView(**{**seen.__dict__, "diff": diff_text(project.root, ticket.base, ticket.head)})
+    patch = hide_lines(diff_text(project.root, ticket.base, ticket.head), secret_lines(found))
+    return ReviewView(**{**seen.__dict__, "diff": patch})
+
+
+def secret_lines(found: Iterable[Finding]) -> dict[str, set[int]]:
+    """The lines that findings say hold a secret, by file."""
+    lines: dict[str, set[int]] = {}
+    for one in found:
+        if one.category is Category.SECRET and one.path and one.line:
+            lines.setdefault(one.path, set()).update(range(one.line, (one.end_line or one.line) + 1))
+    return lines
 
 
 def effects(project: Project, ticket: Ticket, review: Review, asked_by: Handoff | None) -> dict[str, str]:
@@ -204,7 +215,7 @@ def escalate_overdue(project: Project, tx: Tx) -> list[str]:
 def _lost(project: Project, tx: Tx) -> Iterable[str]:
     """Tickets that wait for a person and whose review does not: somebody made it vanish. They are asked for again."""
     waiting = {one.ticket for one in reviews.list(tx, states=WAITING, broken=[])}
-    for ticket in tickets.all(tx, states=[State.IN_REVIEW]):
+    for ticket in tickets.all(tx, states=[State.IN_REVIEW], broken=[]):
         if ticket.id in waiting:
             continue
         try:

@@ -348,11 +348,18 @@ def _parked(stored: Stored, row: runs.PipelineRow) -> Parked:
         next_at=stored.next_at,
         attempts=doc["attempts"],
         rounds=doc["rounds"],
-        input=mask_names(_readable(stored.input), secret),
-        output=mask_names(doc["output"], secret),
-        document={**doc, "output": mask_names(doc["output"], secret)},
+        input=_masked(_readable(stored.input), secret),
+        output=_masked(doc["output"], secret),
+        document={**doc, "output": _masked(doc["output"], secret)},
         digest=outcomes.digest(stored),
     )
+
+
+def _masked(value: Any, secret: frozenset[str]) -> Any:
+    try:
+        return mask_names(value, secret)
+    except RecursionError:  # Nothing of it is shown: what is secret in it could not be told.
+        return "(nested too deeply to be shown)"
 
 
 def _readable(data: bytes | None) -> Any:

@@ -100,6 +100,8 @@ def _row(tx: Tx, handoff_id: str) -> Mapping[Any, Any] | None:
 
 
 def _read(row: Mapping[Any, Any]) -> Handoff:
+    if not isinstance(row["body"], bytes):
+        raise IntegrityError(f"the row of {row['id']} holds no bytes")
     if content_digest(row["body"]) != row["sha256"]:
         raise IntegrityError(f"the bytes of {row['id']} do not fit their SHA-256")
     handoff = parse(row["body"], source=row["id"])

@@ -86,12 +86,30 @@ def get(tx: Tx, ticket_id: str) -> Ticket:
     return _ticket(_existing(tx, ticket_id))
 
 
-def all(tx: Tx, *, states: Iterable[State] | None = None, limit: int | None = None, offset: int = 0) -> list[Ticket]:
-    """Tickets in the order of their numbers, those in ``states`` only if given."""
+def all(
+    tx: Tx,
+    *,
+    states: Iterable[State] | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+    broken: list[str] | None = None,
+) -> list[Ticket]:
+    """Tickets in the order of their numbers, those in ``states`` only if given.
+
+    A row that is none raises IntegrityError, or is told in ``broken`` if that is given.
+    """
     query = select(tickets).order_by(*_NUMBER).limit(limit).offset(offset or None)
     if states is not None:
         query = query.where(tickets.c.state.in_([state.value for state in states]))
-    return [_ticket(row) for row in tx.connection.execute(query).mappings()]
+    found = []
+    for row in tx.connection.execute(query).mappings():
+        try:
+            found.append(_ticket(row))
+        except IntegrityError as error:
+            if broken is None:
+                raise
+            broken.append(str(error))
+    return found
 
 
 def count(tx: Tx) -> dict[State, int]:

@@ -96,8 +96,9 @@ def decide(context: Found, signed: Decide) -> Decided:
     """Verify a signed decision and let it happen."""
     project = context.project
     found, records = passkeys.decide(project, signed)
+    of = backlog.readable(project, {review.ticket for review in found})
     return Decided(
-        reviews=[row(project, review, backlog.show(project, review.ticket).ticket) for review in found],
+        reviews=[row(project, review, of.get(review.ticket)) for review in found],
         records=records,
     )
 

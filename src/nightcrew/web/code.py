@@ -48,8 +48,38 @@ def excerpt(text: str, path: str, first: int, last: int, *, around: int = 4) -> 
     return [CodeLine(number, code, first <= number <= last) for number, code in enumerate(made, start)]
 
 
+_COLOURED = frozenset(
+    {
+        *(
+            "c",
+            "cc",
+            "cfg",
+            "cjs",
+            "cpp",
+            "css",
+            "go",
+            "h",
+            "hpp",
+            "htm",
+            "html",
+            "ini",
+            "java",
+            "js",
+            "json",
+            "jsx",
+            "kt",
+        ),
+        *("bash", "md", "mjs", "php", "py", "pyi", "rb", "rs", "sh", "sql", "toml", "ts", "tsx", "xml", "yaml", "yml"),
+    }
+)
+"""Files whose lexers take linear time; a name is chosen by whoever wrote the change, and some lexers need minutes."""
+
+
 @lru_cache(maxsize=64)
 def _lexer(name: str) -> Lexer:
+    suffix = name.rpartition(".")[2].lower()
+    if suffix not in _COLOURED and name.rpartition("/")[2] != "Dockerfile":
+        return TextLexer(stripnl=False, stripall=False, ensurenl=False)
     try:
         return get_lexer_for_filename(name, stripnl=False, stripall=False, ensurenl=False)
     except ClassNotFound:

@@ -80,13 +80,13 @@ class Diff:
 def parse(text: str) -> Diff:
     """Read what ``git diff-tree -p -M`` gives, at most MAX_DIFF of it; what does not fit is shown as a note."""
     left_out = ""
-    if len(text) > MAX_DIFF:
-        left_out = f"{len(text) - MAX_DIFF:,} more characters of this change are not shown"
-        text = text[: text.rfind("\n", 0, MAX_DIFF) + 1]
     last = text.rstrip("\n").rsplit("\n", 1)[-1]
     if last.startswith("[... ") and last.endswith(" left out ...]"):
         left_out = last.strip("[. ]")
         text = text[: text.rindex(last)]
+    if len(text) > MAX_DIFF:
+        left_out = left_out or f"{len(text) - MAX_DIFF:,} more characters of this change are not shown"
+        text = text[: text.rfind("\n", 0, MAX_DIFF) + 1]
     parts = re.split(r"^(?=diff --git )", text, flags=re.MULTILINE)
     return Diff(tuple(_file(part) for part in parts if part.startswith("diff --git ")), left_out)
 

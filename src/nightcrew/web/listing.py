@@ -9,6 +9,7 @@ from typing import Any
 from nightcrew.crew import backlog, inbox, views
 from nightcrew.crew.asking import desk_of
 from nightcrew.crew.project import Project
+from nightcrew.model.errors import NightcrewError
 from nightcrew.model.review import WAITING, Review, ReviewState
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import Ticket
@@ -73,7 +74,7 @@ def listed(project: Project, wanted: Filter) -> Listing:
     waiting = inbox.pending(project)
     everything = waiting if wanted.state in (State.WAITING, State.PENDING, State.ESCALATED) else None
     found = everything if everything is not None else inbox.all_reviews(project)
-    known = {ticket.id: ticket for ticket in backlog.list_tickets(project)}
+    known = backlog.readable(project, {review.ticket for review in found})
     rows = [row(project, review, known.get(review.ticket)) for review in found]
     kept = [one for one in rows if _fits(one, wanted)] if wanted.kind is not Kind.RECORD else []
     ordered = sorted(kept, key=_ORDER[wanted.sort])
@@ -114,7 +115,9 @@ def row(project: Project, review: Review, ticket: Ticket | None) -> ReviewRow:
 def rows_of(project: Project, ids: Sequence[str]) -> list[ReviewRow]:
     """The waiting reviews with these ids, in this order."""
     known = {review.id: review for review in inbox.pending(project)}
-    return [row(project, known[one], backlog.show(project, known[one].ticket).ticket) for one in ids if one in known]
+    found = [known[one] for one in ids if one in known]
+    of = backlog.readable(project, {review.ticket for review in found})
+    return [row(project, review, of.get(review.ticket)) for review in found]
 
 
 def neighbours(project: Project, review_id: str) -> tuple[str | None, str | None]:
@@ -172,4 +175,7 @@ def _counts(rows: Sequence[ReviewRow]) -> dict[str, int]:
 
 
 def _desk(project: Project, review: Review, ticket: Ticket) -> str:
-    return desk_of(ticket, views.show_handoff(project, review.handoff)[0] if review.handoff else None)
+    try:
+        return desk_of(ticket, views.show_handoff(project, review.handoff)[0] if review.handoff else None)
+    except NightcrewError:  # Its own page says what is wrong with it; the others are shown all the same.
+        return ""

@@ -9,7 +9,6 @@ unexpected error into a page with a number. Sources: the OWASP cheat sheets "Cro
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,8 +40,13 @@ class Refused(Exception):
 
 
 def cookie_name(origin: str) -> str:
-    """The session cookie: over TLS with the prefix that browsers let nobody but this host set."""
-    return "__Host-nightcrew_session" if origin.startswith("https://") else "nightcrew_session"
+    """The session cookie: over TLS with the prefix that browsers let nobody but this host set.
+
+    Without it, with the port: cookies go to every port of a host, and two inboxes must not put each other out.
+    """
+    if origin.startswith("https://"):
+        return "__Host-nightcrew_session"
+    return f"nightcrew_session_{urlsplit(origin).port or 80}"
 
 
 def session_cookie(origin: str, session: Session) -> str:
@@ -119,12 +123,9 @@ class Security:
 
     def _session(self, headers: Headers) -> Session | None:
         """The session of the one cookie of that name; two are a sign that somebody else set one."""
-        given = []
-        for value in _all(headers, "cookie"):
-            try:
-                given += [m.value for name, m in SimpleCookie(value).items() if name == self._cookie]
-            except CookieError:
-                continue
+        # By hand: the standard library's parser stops at the first cookie of another program that it dislikes.
+        pairs = (pair.partition("=") for value in _all(headers, "cookie") for pair in value.split(";"))
+        given = [value.strip() for name, _, value in pairs if name.strip() == self._cookie]
         return self._sessions.find(given[0]) if len(given) == 1 else None
 
 

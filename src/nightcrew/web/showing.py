@@ -1,10 +1,12 @@
 """One review, put together for its page and for the API."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nightcrew.crew import inbox, reviewers
+from nightcrew.crew.deciding import MAX_GROUP
+from nightcrew.crew.hiding import HIDDEN, hide_lines
 from nightcrew.crew.inbox import ReviewView
 from nightcrew.crew.project import Project
 from nightcrew.crew.workspace import diff_text, read_file
@@ -12,7 +14,7 @@ from nightcrew.model.canonical import digest
 from nightcrew.model.errors import NightcrewError
 from nightcrew.model.finding import Category, Finding
 from nightcrew.model.handoff import Check, Handoff
-from nightcrew.model.review import WAITING
+from nightcrew.model.review import WAITING, Decision
 from nightcrew.model.statement import SignerKind
 from nightcrew.web import code, diff
 from nightcrew.web.documents import DecisionOut, EarlierOut, HandoffOut, ReviewOut, ReviewRow
@@ -20,6 +22,8 @@ from nightcrew.web.listing import row, rows_of
 from nightcrew.web.passkeys import origin_of
 
 _MAX_FILE = 2_000_000
+MAX_EXCERPTS = 200
+"""Findings of one review that are shown with their code."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,12 @@ def page(project: Project, review_id: str, origin: str) -> Page:
         row=row(project, view.review, view.ticket),
         stamp=stamp(view),
         diff=diff.parse(patch),
-        findings=[_shown(project, view, finding) for finding in view.findings],
+        findings=_all_shown(project, view),
         notes=_notes(view.findings),
         checks=[(handoff, check) for handoff in reversed(view.handoffs) for check in handoff.checks],
         why=list(_why(project, view)),
         people=people(project, view, origin),
-        group=rows_of(project, view.group),
+        group=rows_of(project, view.group[: MAX_GROUP - 1]),
     )
 
 
@@ -142,10 +146,12 @@ def people(project: Project, view: ReviewView | None, origin: str) -> list[Perso
     for one in reviewers.list_reviewers(project):
         if one.active:
             keys.setdefault(one.name, []).append((one.kind, origin_of(one)))
+    decisions = view.decisions if view is not None else []
+    approved = {one.reviewer for one in decisions if one.decision is Decision.APPROVE}
     found = [
         Person(
             name,
-            may=view is None or view.needs.allows(name),
+            may=view is None or (view.needs.allows(name) and name not in approved),
             passkey=any(place == origin for _, place in held),
             other_kinds=tuple(sorted({str(kind) for kind, _ in held if kind is not SignerKind.PASSKEY})),
         )
@@ -189,21 +195,45 @@ def _why(project: Project, view: ReviewView) -> Iterator[str]:
         yield f"The playbook lets only {', '.join(needs.may)} decide it."
 
 
-def _shown(project: Project, view: ReviewView, finding: Finding) -> Shown:
+def _all_shown(project: Project, view: ReviewView) -> list[Shown]:
+    """The findings with their code; of very many the first have it, and the page stays a page."""
+    hidden = inbox.secret_lines(view.findings)
+    files: dict[str, str | None] = {}
+    shown = [_shown(project, view, finding, files, hidden) for finding in view.findings[:MAX_EXCERPTS]]
+    return shown + [Shown(finding, [], "Its code is not shown here.") for finding in view.findings[MAX_EXCERPTS:]]
+
+
+def _shown(
+    project: Project,
+    view: ReviewView,
+    finding: Finding,
+    files: dict[str, str | None],
+    hidden: Mapping[str, Collection[int]],
+) -> Shown:
     if finding.path is None or finding.line is None:
         return Shown(finding, [])
     if finding.category is Category.SECRET:
         return Shown(finding, [], "The code is not shown here: it holds a secret.")
+    if finding.path not in files:
+        files[finding.path] = _text_of(project, view, finding.path, hidden.get(finding.path, ()))
+    text = files[finding.path]
+    if text is None:
+        return Shown(finding, [], "The code cannot be shown: the file is not there any more, or it is no text.")
+    return Shown(finding, code.excerpt(text, finding.path, finding.line, finding.end_line or finding.line))
+
+
+def _text_of(project: Project, view: ReviewView, path: str, hidden: Collection[int]) -> str | None:
+    """A file as the review is about it, without the lines that hold a secret; None if it cannot be shown."""
     commit = view.ticket.head or view.ticket.base
     try:
         commit = commit or project.repository().head
-        data = read_file(project.root, commit, finding.path) if commit else None
-    except NightcrewError as error:
-        return Shown(finding, [], f"The code cannot be read: {error}")
+        data = read_file(project.root, commit, path) if commit else None
+    except NightcrewError:
+        return None
     if data is None or len(data) > _MAX_FILE or b"\0" in data:
-        return Shown(finding, [], "The code cannot be shown: the file is not there any more, or it is no text.")
-    last = finding.end_line or finding.line
-    return Shown(finding, code.excerpt(data.decode("utf-8", "replace"), finding.path, finding.line, last))
+        return None
+    lines = data.decode("utf-8", "replace").split("\n")
+    return "\n".join(HIDDEN if number in hidden else line for number, line in enumerate(lines, 1))
 
 
 def _notes(findings: Sequence[Finding]) -> dict[tuple[str, int], list[Finding]]:
@@ -219,7 +249,8 @@ def _whole_diff(project: Project, view: ReviewView) -> str:
     """The change; the inbox gives the beginning of a large one, a page shows more of it."""
     if not view.diff.rstrip("\n").endswith(" left out ...]") or not (view.ticket.base and view.ticket.head):
         return view.diff
-    return diff_text(project.root, view.ticket.base, view.ticket.head, limit=diff.MAX_DIFF)
+    patch = diff_text(project.root, view.ticket.base, view.ticket.head, limit=diff.MAX_DIFF)
+    return hide_lines(patch, inbox.secret_lines(view.findings))
 
 
 __all__ = ["Page", "Person", "Shown", "document", "in_words", "lasted", "page", "people", "stamp"]

@@ -6,6 +6,9 @@ export function whenChanged(act) {
   function open() {
     if (source || document.hidden) return;
     source = new EventSource("/api/events");
+    source.addEventListener("error", () => {
+      if (source?.readyState === EventSource.CLOSED) banner("Live updates have ended. Reload; if that asks for a link, take a fresh one from the terminal.", "Reload", () => location.reload());
+    });
     source.addEventListener("changed", (event) => {
       const { version } = JSON.parse(event.data);
       const first = seen === null;

@@ -93,7 +93,8 @@ function finished(decision, done) {
   const state = done.reviews[0]?.state;
   const waits = decision === "approve" && state === "escalated" ? " It waits for another person's approval." : "";
   say("good", said + waits, after ? "The next review opens in a moment." : "");
-  setTimeout(() => location.assign(decision === "ask" ? location.pathname : (after ?? "/")), 1400);
+  const next = ticked().length ? "/" : (after ?? "/");
+  setTimeout(() => location.assign(decision === "ask" ? location.pathname : next), 1400);
 }
 
 const ME = "nightcrew-reviewer";

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -135,6 +136,17 @@ def test_coding_agent_cannot_pass_the_cap_either(tmp_path: Path) -> None:
         print(f"\n{count} sessions, {len(server.asked)} requests, killed {looper.killed} times")
 
 
+def wait_for_conversation(folder: Path, *, answers: int) -> None:
+    """Until Claude Code has written its conversation down, which it does when it finds the time: what a kill takes."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        found = [path.read_text(errors="replace") for path in folder.rglob("projects/*/*.jsonl")]
+        if any(text.count('"assistant"') >= answers for text in found):
+            return
+        time.sleep(0.05)
+    raise AssertionError("Claude Code wrote no conversation down")
+
+
 @pytest.mark.parametrize("kind", ["model", "claude-code"])
 def test_answer_that_was_paid_for_is_not_asked_for_again(kind: str, tmp_path: Path) -> None:
     """Killed in one session while a request is in flight, twice: only that one is sent again."""
@@ -144,6 +156,8 @@ def test_answer_that_was_paid_for_is_not_asked_for_again(kind: str, tmp_path: Pa
     def script(asked: Asked) -> Reply:
         if asked.turn in to_kill:
             to_kill.remove(asked.turn)
+            if kind != "model":
+                wait_for_conversation(tmp_path, answers=1)
             looper.kill()
         return again(asked)
 

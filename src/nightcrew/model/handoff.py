@@ -120,12 +120,16 @@ def content_digest(data: bytes) -> str:
     return sha256_hex(data)
 
 
+_LINE_END = re.compile(r"\r+\n")
+"""All of them, so that what is left is not taken for a line's end when it is read."""
+
+
 def _quoted(text: str) -> str:
     """Text of an agent may hold our headings: a backslash before those, so that it cannot forge a section.
 
     What already begins with backslashes gets one more, so that taking one away always gives back the text.
     """
-    plain = text.replace("\r\n", "\n").strip()
+    plain = _LINE_END.sub("\n", text).strip()
     return "\\" + plain if _NONE.fullmatch(plain) else _LIKE_HEADING.sub(r"\\\1", plain)
 
 

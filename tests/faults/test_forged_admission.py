@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nightcrew.approvals import ScryptParameters, create_key, fresh_nonce, sign_decision
+from nightcrew.approvals import ScryptParameters, create_key, fresh_nonce
 from nightcrew.approvals import chain as rules
 from nightcrew.approvals.signer import Signer, sign_statement
 from nightcrew.crew import admission, audit, backlog, deciding, inbox, merger, planning, reviewers, setup
@@ -31,6 +31,7 @@ from nightcrew.model.review import Decision, Review
 from nightcrew.model.ticket import Event, State, Ticket
 from nightcrew.store import findings, ledger, reviews, sessions, tickets
 from tests.faults import crew_repository as crew
+from tests.signing import sign_decision
 
 PASSPHRASE = "correct horse battery staple"
 FAST = ScryptParameters(n=2**10)

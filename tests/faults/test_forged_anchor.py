@@ -25,7 +25,6 @@ from nightcrew.approvals import (
     chain_files,
     create_key,
     fresh_nonce,
-    sign_decision,
     signer,
     verify_approval,
 )
@@ -43,6 +42,7 @@ from nightcrew.store import ledger
 from tests.authenticator import ORIGIN, RP_ID, Authenticator
 from tests.faults import crew_repository as crew
 from tests.gate import Gate, prepare
+from tests.signing import sign_decision
 
 REPOSITORY = "f" * 64
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)

@@ -21,7 +21,6 @@ from nightcrew.approvals import (
     fresh_nonce,
     open_key,
     service_signer,
-    sign_decision,
     verify_approval,
 )
 from nightcrew.approvals import chain as rules
@@ -42,6 +41,7 @@ from nightcrew.model.statement import (
     subject_of,
     to_base64,
 )
+from tests.signing import sign_decision
 
 FAST = ScryptParameters(n=2**10)
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)

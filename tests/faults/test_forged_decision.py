@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from nightcrew.approvals import PassphraseSigner, create_key, fresh_nonce, sign_decision, sign_statement
+from nightcrew.approvals import PassphraseSigner, create_key, fresh_nonce, sign_statement
 from nightcrew.approvals import chain as rules
 from nightcrew.crew import admission, audit, deciding, inbox, planning
 from nightcrew.model.errors import ApprovalError, IntegrityError, NightcrewError, PolicyError
@@ -24,6 +24,7 @@ from nightcrew.model.review import Decision, Review, ReviewState
 from nightcrew.model.ticket import Event, State
 from nightcrew.store import ledger, reviews, tickets
 from tests.gate import FAST, Gate, prepare
+from tests.signing import sign_decision
 
 NIGHTCREW = str(Path(sys.executable).with_name("nightcrew"))
 

@@ -17,7 +17,8 @@ from nightcrew.approvals import PassphraseSigner, ScryptParameters, TrustAnchor,
 from nightcrew.model.errors import ApprovalError, IntegrityError, TransitionError, UsageError
 from nightcrew.model.review import Decision
 from nightcrew.pipeline.overview import problems, prove
-from nightcrew.pipeline.parked import decide, listed, release, shown
+from nightcrew.pipeline.parked import listed, release, shown
+from tests.signing import decide_records
 
 NOW = datetime(2026, 11, 27, 7, 0, tzinfo=UTC)
 
@@ -63,7 +64,7 @@ class Desk:
         return self.made.state.repository_id
 
     def decide(self, *names: str, decision: Decision = Decision.APPROVE, signer: PassphraseSigner | None = None) -> int:
-        return decide(
+        return decide_records(
             self.made.state.store,
             names,
             decision,
@@ -187,7 +188,7 @@ def test_record_that_changed_between_look_and_signature_is_not_approved(desk: De
         return desk.signer
 
     with pytest.raises(ApprovalError):
-        decide(
+        decide_records(
             desk.made.state.store,
             ["p/a"],
             Decision.APPROVE,

@@ -78,7 +78,11 @@ def test_expired_review_escalates_alerts_and_the_rest_is_done(gate: Gate, channe
     data = ledger.data(sent[0])
     assert data["sent_to"] == (1 if channel.status == 200 else 0)
     assert "secret-path" not in json.dumps(data)
-    assert [note for note in report.latest(gate.project).notes if review.id in note]
+    notes = report.latest(gate.project).notes
+    assert [note for note in notes if review.id in note]
+    undelivered = [note for note in notes if note.startswith("an alert was not delivered: ")]
+    assert len(undelivered) == (0 if channel.status == 200 else 1), "an alert that nobody got is not silent"
+    assert "secret-path" not in "".join(notes)
 
 
 def test_night_without_a_channel_says_it_in_the_report(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,11 @@ def test_one_person_decides_what_is_high(gate: Gate) -> None:
 def test_critical_takes_two_different_people(gate: Gate) -> None:
     gate.enrol("grace")
     review = gate.review(severity="critical")
-    assert inbox.view(gate.project, review.id).needs.approvals == 2
+    shown = inbox.view(gate.project, review.id)
+    assert shown.needs.approvals == 2
+    assert "once 2 people have" in shown.effects["approve"]
+    assert "not raised again" not in shown.effects["reject"], "one person alone hides no finding"
+    assert "not raised again" in inbox.view(gate.project, gate.review(title="Minor").id).effects["reject"]
     (after,) = gate.decide(review.id, by="ada")
     assert after.state is ReviewState.ESCALATED
     assert planned(gate) == []

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.github_server import Fault, Github, Pull, Review, github_server
+from tests.signing import sign_decision
 
 from nightcrew.approvals import ServiceSigner, github_api, sign_verdict
-from nightcrew.approvals.decide import fresh_nonce, sign_decision
+from nightcrew.approvals.decide import fresh_nonce
 from nightcrew.approvals.github import DEFAULT_API, GithubKey, GithubReview, GithubSigner, find, payload_of, verify
 from nightcrew.approvals.reviewer import Refused, Reviewer, signers_of
 from nightcrew.approvals.signer import verify_signature

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.authenticator import Authenticator
+from tests.signing import sign_decision
 
 from nightcrew.approvals import (
     Pending,
@@ -28,7 +29,6 @@ from nightcrew.approvals import (
     TrustAnchor,
     create_key,
     fresh_nonce,
-    sign_decision,
     ssh,
     verify_approval,
 )

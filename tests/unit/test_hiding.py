@@ -31,6 +31,13 @@ def test_only_the_lines_that_are_named_are_hidden() -> None:
     assert shown.replace(f"+{HIDDEN}", "?") == PATCH.replace('+KEY = "secret"', "?").replace("+at 22 secret", "?")
 
 
+def test_names_that_git_quotes_and_lines_that_look_like_headers() -> None:
+    quoted = PATCH.replace("+++ b/conf.py", '+++ "b/schl\\303\\274ssel.py"')
+    assert hide_lines(quoted, {"schlüssel.py": {2}}).count(HIDDEN) == 1
+    forged = PATCH.replace(" first\n", " first\n+++ b/other.py\n")  # an added line, not a header
+    assert HIDDEN not in hide_lines(forged, {"other.py": {3}})
+
+
 def test_nothing_named_changes_nothing() -> None:
     assert hide_lines(PATCH, {}) == PATCH
     assert hide_lines(PATCH, {"none.py": {1}}) == PATCH

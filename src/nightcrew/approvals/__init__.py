@@ -3,7 +3,7 @@
 No database here: what is stored is bytes, kept by whoever calls, and verified again each time it is used.
 """
 
-from nightcrew.approvals.decide import decision_statement, fresh_nonce, group_id, member, sign_decision
+from nightcrew.approvals.decide import decision_statement, fresh_nonce, group_id, member
 from nightcrew.approvals.passphrase import PassphraseSigner, ScryptParameters, SealedKey, create_key, open_key
 from nightcrew.approvals.passphrase_source import read_passphrase
 from nightcrew.approvals.pending import Pending
@@ -32,7 +32,6 @@ __all__ = [
     "open_key",
     "read_passphrase",
     "service_signer",
-    "sign_decision",
     "sign_statement",
     "sign_verdict",
     "verify_approval",

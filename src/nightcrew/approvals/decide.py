@@ -1,13 +1,12 @@
-"""Writing down and signing a decision."""
+"""Writing down a decision, to be signed."""
 
 import secrets
 from collections.abc import Iterable, Sequence
 
-from nightcrew.approvals.signer import Signer, sign_statement
 from nightcrew.model.canonical import digest
 from nightcrew.model.clock import Clock
 from nightcrew.model.review import Decision
-from nightcrew.model.statement import ApprovalPredicate, ApprovalStatement, DigestSet, Envelope, Subject
+from nightcrew.model.statement import ApprovalPredicate, ApprovalStatement, DigestSet, Subject
 
 GROUP = "group/"
 """What the review id of a decision about several reviews begins with."""
@@ -60,36 +59,3 @@ def decision_statement(
         source=f"decision in {review_id}",
     )
     return ApprovalStatement.read({"subject": tuple(subjects), "predicate": predicate}, source="decision")
-
-
-def sign_decision(
-    signer: Signer,
-    *,
-    reviewer: str,
-    repository: str,
-    review_id: str,
-    subjects: Sequence[Subject],
-    decision: Decision,
-    nonce: str,
-    clock: Clock,
-    comment: str = "",
-    escalate_to: str | None = None,
-    policy_sha256: str | None = None,
-) -> Envelope:
-    """Write down a decision (see ``decision_statement``) and sign it.
-
-    Anybody can sign anything: only ``verify_approval`` says whether it counts. Raises DocumentError.
-    """
-    statement = decision_statement(
-        reviewer=reviewer,
-        repository=repository,
-        review_id=review_id,
-        subjects=subjects,
-        decision=decision,
-        nonce=nonce,
-        clock=clock,
-        comment=comment,
-        escalate_to=escalate_to,
-        policy_sha256=policy_sha256,
-    )
-    return sign_statement(signer, statement)

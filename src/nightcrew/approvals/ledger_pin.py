@@ -53,21 +53,6 @@ class LedgerPin:
             elif seen.genesis != genesis:
                 raise IntegrityError(f"the ledger begins with {genesis[:16]}, but {seen.genesis[:16]} is anchored")
 
-    def advance(self, sequence: int, head: str) -> None:
-        """Remember a later head. One that was passed already is left as it is: a slower process saw it before.
-
-        Raises IntegrityError if nothing is pinned, or if the same entry has another hash than the one seen.
-        """
-        private_files.ensure_directory(self._directory)
-        with private_files.lock(self._directory):
-            seen = self.read()
-            if seen is None:
-                raise IntegrityError("no ledger is anchored for this repository", hint="Run: nightcrew init")
-            if sequence == seen.sequence and head != seen.head:
-                raise IntegrityError(f"entry {sequence} of the ledger is not the one that was seen before")
-            if sequence > seen.sequence:
-                self._write(LedgerHead(genesis=seen.genesis, sequence=sequence, head=head))
-
     def follow(self, look: Callable[[LedgerHead], tuple[int, str]]) -> None:
         """Remember the head (number and hash) that ``look`` gives of a ledger that goes on from what was seen last.
 

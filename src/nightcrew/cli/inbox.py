@@ -110,6 +110,8 @@ def _tell(found: "ReviewView") -> None:
         say(f"\n  {finding.severity} {finding.tool} {finding.rule} {place}: {finding.message}")
         if finding.evidence:
             say("    " + finding.evidence.replace("\n", "\n    "))
+    if found.unlisted:
+        say(f"\n  {found.unlisted} more findings of {found.ticket.id} are not listed here.")
     if found.diff:
         say(f"\n{found.diff}")
     for one in found.earlier:

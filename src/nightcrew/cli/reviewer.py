@@ -33,7 +33,7 @@ def add(
 ) -> None:
     """Enrol a key: the first reviewer's by itself, another's signed by an enrolled one, a further one by one's own."""
     from nightcrew.cli.ask import passphrase as ask
-    from nightcrew.crew import reviewers
+    from nightcrew.crew import reviewers, rules
 
     kind_is_said = passphrase or ssh is not None or passkey or github is not None
     if sum((passphrase, ssh is not None, passkey, github is not None)) > 1:
@@ -45,7 +45,7 @@ def add(
         )
         return
     with opened() as project:
-        if not kind_is_said and name in reviewers.names(project):
+        if not kind_is_said and name in rules.people(project):
             raise UsageError(
                 f"{name} is enrolled already", hint="For a further key say which: --passphrase, --ssh KEY or --passkey."
             )

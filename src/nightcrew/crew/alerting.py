@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from nightcrew.crew.project import Project
 from nightcrew.store import ledger
 
+SUBJECT = "alert"
+"""What the ledger calls alerts."""
+
 
 def alert(project: Project, title: str, lines: Sequence[str]) -> list[str]:
     """Send one message to the addresses in the environment variable that ``[notify] urls_env`` names.
@@ -21,5 +24,5 @@ def alert(project: Project, title: str, lines: Sequence[str]) -> list[str]:
         problems = notify(urls, title, "\n".join(lines))
     data = {"title": title, "lines": [*lines], "sent_to": len(urls) - len(problems), "problems": problems}
     with project.store.begin() as tx:
-        ledger.append(tx, actor="nightcrew", action="alert.send", subject="alert", data=data)
+        ledger.append(tx, actor="nightcrew", action="alert.send", subject=SUBJECT, data=data)
     return problems

@@ -71,17 +71,7 @@ def _answered(project: Project, session_id: str, question_id: str) -> dict[str, 
         question = handoffs.verify(tx, question_id)
         ticket = tickets.get(tx, session.tickets[0].ticket)
         context = memory.context_for(project, tx, session.agent, ticket)
-    desk = Desk(
-        project=project,
-        session=session.id,
-        agent=session.agent,
-        shift=session.shift,
-        ticket=ticket,
-        line=None,
-        budget=session.budget,
-        later=0,
-        place=project.work_dir / "workspaces" / f"{session.id}-{ticket.id}",
-    )
+    desk = Desk.of(project, session, ticket)
     commit = ticket.head or str(inspect(project.root).head)
     extra = [Piece(f"question {question.id}", f"{question.done}\n\n{question.questions}")]
     if ticket.base and ticket.head:

@@ -11,7 +11,6 @@ from nightcrew.model.errors import NightcrewError, UsageError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import Handoff
 from nightcrew.model.review import Review
-from nightcrew.model.routing import Route
 from nightcrew.model.ticket import Event, Kind, Priority, State, Ticket
 from nightcrew.store import findings, handoffs, ledger, reviews, tickets
 
@@ -91,7 +90,7 @@ def readable(project: Project, ids: Iterable[str]) -> dict[str, Ticket]:
 
 def release(project: Project, ticket_id: str, actor: str) -> Ticket:
     """Put a quarantined or rejected ticket back. A gated one goes to the inbox again: releasing approves nothing."""
-    from nightcrew.crew.settle import open_review
+    from nightcrew.crew.settle import ask_for_work
 
     with project.store.begin() as tx:
         tickets.verify_row(tx, ticket_id)
@@ -99,9 +98,7 @@ def release(project: Project, ticket_id: str, actor: str) -> Ticket:
         if admission.is_gated(project, ticket):
             reason = "released by a person; it is still gated"
             ticket = tickets.apply(tx, ticket_id, Event.GATE, actor="router", reason=reason)
-            open_review(
-                project, tx, ticket, None, Route("human", Event.GATE, reason, ticket.severity, Event.APPROVE_WORK)
-            )
+            ask_for_work(project, tx, ticket, reason)
         return tickets.get(tx, ticket_id)
 
 

@@ -11,12 +11,12 @@ from nightcrew.crew.agents.security import scan_all
 from nightcrew.crew.delivery import integration_head, tidy
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.project import Project
-from nightcrew.crew.settle import open_review
+from nightcrew.crew.settle import ask_for_work
 from nightcrew.model.budget import Budget
 from nightcrew.model.finding import Category, Finding
-from nightcrew.model.routing import Route, state_of_finding
+from nightcrew.model.routing import state_of_finding
 from nightcrew.model.severity import Severity, highest
-from nightcrew.model.ticket import Event, Kind, Priority, State, Ticket
+from nightcrew.model.ticket import Kind, Priority, State, Ticket
 from nightcrew.store import findings, ledger, tickets
 from nightcrew.store.store import Tx
 
@@ -108,7 +108,7 @@ def _file(project: Project, tx: Tx, group: list[Finding]) -> str:
         findings.record(tx, finding, ticket=ticket.id)
     if state is State.IN_REVIEW:
         reason = f"{len(group)} findings of {worst.tool} {worst.rule} were there on the first night"
-        open_review(project, tx, ticket, None, Route("human", Event.GATE, reason, severity, Event.APPROVE_WORK))
+        ask_for_work(project, tx, ticket, reason)
     return ticket.id
 
 

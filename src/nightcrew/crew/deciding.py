@@ -129,7 +129,7 @@ def decide(
     from nightcrew.crew.reviewers import name_of
 
     with project.store.read() as tx:
-        for one in review_ids:
+        for one in review_ids:  # What does not exist is said before who may decide it.
             reviews.get(tx, one)
     name = name_of(project, reviewer)
     statement = prepare(project, review_ids, decision, reviewer=name, comment=comment, escalate_to=escalate_to)
@@ -355,7 +355,5 @@ def _log_refusal(project: Project, envelope: Envelope, reason: str) -> None:
     except NightcrewError:
         named = ["unreadable"]
     with project.store.begin() as tx:
-        known = {review.id for review in reviews.list(tx, broken=[])} if len(named) > 1 else {*named}
         for one in named:
-            if one in known:
-                admission.log_refusal(tx, one[:100], said, actor="inbox", action="decision.refuse")
+            admission.log_refusal(tx, one[:100], said, actor="inbox", action="decision.refuse")

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from nightcrew.brains import MustStop
 from nightcrew.crew.project import Project
@@ -18,10 +19,16 @@ from nightcrew.model.ticket import Ticket
 from nightcrew.sandbox import Completed, Live, Policy, Sandbox, live, named, run, scrubbed_environment
 from nightcrew.store import findings, sessions, shifts, turns
 from nightcrew.store.findings import FindingState
+from nightcrew.store.sessions import Session
 from nightcrew.store.store import Tx
 
 _GIB = 1 << 30
 _PLENTY = float("inf")
+
+
+def place_of(project: Project, session: str, ticket: str) -> Path:
+    """The private folder of one session's work on one ticket."""
+    return project.work_dir / "workspaces" / f"{session}-{ticket}"
 
 
 @dataclass
@@ -46,6 +53,21 @@ class Desk:
     _used: int | None = field(default=None, init=False)
     _waiting: list[Callable[[Tx], object]] = field(default_factory=list, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @classmethod
+    def of(cls, project: Project, session: Session, ticket: Ticket, line: Line | None = None, later: int = 0) -> Self:
+        """The desk at which ``session`` works ``ticket``."""
+        return cls(
+            project=project,
+            session=session.id,
+            agent=session.agent,
+            shift=session.shift,
+            ticket=ticket,
+            line=line,
+            budget=session.budget,
+            later=later,
+            place=place_of(project, session.id, ticket.id),
+        )
 
     def __post_init__(self) -> None:
         self.last_event = self.project.clock()

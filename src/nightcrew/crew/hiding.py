@@ -3,6 +3,8 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 
+from nightcrew.crew.workspace.diff import unquoted
+
 HIDDEN = "[a line that holds a secret is not shown]"
 _HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)")
 
@@ -17,8 +19,9 @@ def _hidden(lines: list[str], hidden: Mapping[str, Collection[int]]) -> Iterator
     number: int | None = None
     for line in lines:
         if line.startswith("diff --git "):
-            number = None
-            wanted = next((found for path, found in hidden.items() if line.endswith(f" b/{path}")), ())
+            number, wanted = None, ()
+        elif number is None and line.startswith("+++ "):
+            wanted = hidden.get(unquoted(line[4:].rstrip("\t")).removeprefix("b/"), ())
         elif match := _HUNK.match(line):
             number = int(match[1])
         elif number is not None and line[:1] in ("+", " "):

@@ -12,14 +12,13 @@ from nightcrew.crew.deciding import subjects_of
 from nightcrew.crew.hiding import hide_lines
 from nightcrew.crew.memory import is_genuine
 from nightcrew.crew.project import Project
-from nightcrew.crew.settle import open_review
+from nightcrew.crew.settle import ask_for_work
 from nightcrew.crew.workspace import diff_text
 from nightcrew.model.deciding import Needs
 from nightcrew.model.errors import IntegrityError, NightcrewError
 from nightcrew.model.finding import Category, Finding
 from nightcrew.model.handoff import HUMAN, Handoff
-from nightcrew.model.review import ENDING, WAITING, Decision, Review, ReviewState
-from nightcrew.model.routing import Route
+from nightcrew.model.review import ENDING, WAITING, Review, ReviewState
 from nightcrew.model.statement import subject_digest
 from nightcrew.model.ticket import Event, State, Ticket, next_state
 from nightcrew.pipeline import parked
@@ -68,6 +67,11 @@ class ReviewView:
     digest: str | None
     problem: str | None
     obstacle: str | None
+
+    @property
+    def unlisted(self) -> int:
+        """How many of its ticket's findings are not among ``findings``: the ledger keeps the first of very many."""
+        return max(0, len(self.ticket.findings) - len(self.findings)) if self.review.handoff is None else 0
 
     @property
     def questions(self) -> list[tuple[Handoff, Handoff | None]]:
@@ -124,7 +128,7 @@ def view(project: Project, review_id: str) -> ReviewView:
             ticket=ticket,
             handoffs=[one for one in handoffs.list(tx, ticket=ticket.id) if is_genuine(tx, one)],
             diff="",
-            effects=effects(project, ticket, review, asked_by),
+            effects=effects(project, ticket, review, asked_by, needed),
             findings=found,
             earlier=_earlier(tx, review, found, others),
             decisions=reviews.vouched(tx, review_id),
@@ -149,7 +153,9 @@ def secret_lines(found: Iterable[Finding]) -> dict[str, set[int]]:
     return lines
 
 
-def effects(project: Project, ticket: Ticket, review: Review, asked_by: Handoff | None) -> dict[str, str]:
+def effects(
+    project: Project, ticket: Ticket, review: Review, asked_by: Handoff | None, needed: Needs
+) -> dict[str, str]:
     """What each decision does to the ticket, in a few words."""
     desk = desk_of(ticket, asked_by)
     known = desk in planning.agents_of(project) and bool(answering.thinking(project, desk))
@@ -160,10 +166,13 @@ def effects(project: Project, ticket: Ticket, review: Review, asked_by: Handoff 
         Event.APPROVE_TO_SECURITY: "this commit goes on to the security desk",
         Event.APPROVE_CHANGE: "this commit may be merged",
     }[review.on_approve]
-    not_again = ", and its findings are not raised again while the code under them stays as it is"
+    if needed.approvals > 1:
+        means = f"once {needed.approvals} people have, {means}"
+    hides = review.on_approve is Event.APPROVE_WORK and needed.approvals == 1
+    not_again = ", and its findings are not raised again while the code under them stays as it is" if hides else ""
     return {
         "approve": f"{means}: {ticket.id} becomes {_WORDS.get(to, to.value)}" if to else means,
-        "reject": f"{ticket.id} becomes rejected" + (not_again if review.on_approve is Event.APPROVE_WORK else ""),
+        "reject": f"{ticket.id} becomes rejected{not_again}",
         "escalate": "the next reviewer is asked; nothing else changes",
         "ask": f"the question goes to the {desk} desk for the next shift; the review goes on waiting{answers}",
     }
@@ -197,14 +206,14 @@ def escalate_overdue(project: Project, tx: Tx) -> list[str]:
     broken: list[str] = []
     overdue = [one for one in reviews.list(tx, states=WAITING, broken=broken) if one.deadline <= tx.now()]
     for problem in broken:
-        admission.log_refusal(tx, "reviews", problem, actor="clock", action="review.refuse")
+        admission.log_refusal(tx, "reviews", problem, actor=rules.CLOCK, action="review.refuse")
     lines = [*_lost(project, tx)]
     for review in overdue:
         try:
             reviews.verify_row(tx, review.id)
             to = rules.hand_on(project, tx, review, reason="its deadline passed", actor=rules.CLOCK)
         except NightcrewError as error:  # One that somebody changed must not keep the others from being seen.
-            admission.log_refusal(tx, review.id, str(error), actor="clock", action="review.refuse")
+            admission.log_refusal(tx, review.id, str(error), actor=rules.CLOCK, action="review.refuse")
             continue
         lines.append(
             f"{review.id} ({review.severity}) of {review.ticket} passed its deadline; asked now: {to or 'all'}"
@@ -221,11 +230,10 @@ def _lost(project: Project, tx: Tx) -> Iterable[str]:
         try:
             tickets.verify_row(tx, ticket.id)
         except IntegrityError as error:
-            admission.log_refusal(tx, ticket.id, str(error), actor="clock", action="review.refuse")
+            admission.log_refusal(tx, ticket.id, str(error), actor=rules.CLOCK, action="review.refuse")
             continue
         reason = f"its review ({ticket.review}) is no longer there"
-        way = Route(HUMAN, Event.GATE, reason, ticket.severity, Event.APPROVE_WORK)
-        again = open_review(project, tx, ticket, None, way)
+        again = ask_for_work(project, tx, ticket, reason)
         yield f"{ticket.id} waits for a person and {reason}: asked again as {again.id}"
 
 
@@ -293,19 +301,3 @@ def _findings(tx: Tx, review: Review) -> list[Finding]:
         return rules.findings_asked(tx, review)
     except NightcrewError:
         return []
-
-
-__all__ = [
-    "Decision",
-    "Earlier",
-    "ReviewView",
-    "all_reviews",
-    "effects",
-    "escalate_overdue",
-    "pending",
-    "record_row",
-    "row",
-    "rule_names",
-    "view",
-    "waiting_records",
-]

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from nightcrew.crew import github_reviews
+from nightcrew.crew import alerting, github_reviews, rules
 from nightcrew.crew.project import Project
 from nightcrew.model.document import Document
 from nightcrew.model.errors import NotFoundError
@@ -112,7 +112,7 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
     by_id = {ticket.id: ticket for ticket in tickets.all(tx)}
     merged = [ticket for ticket in by_id.values() if ticket.state is State.DONE and _merged_in(tx, ticket.id, shift_id)]
     notes = [] if project.settings.sandbox.mode != "off" else ["the sandbox was off, by nightcrew.toml"]
-    notes += [*_late(tx, shift), *_elsewhere(tx, shift)]
+    notes += [*_late(tx, shift), *_untold(tx, shift), *_elsewhere(tx, shift)]
     return Report(
         shift=shift.id,
         started=shift.started,
@@ -169,9 +169,17 @@ def _late(tx: Tx, shift: Shift) -> list[str]:
     lines = []
     for review in reviews.list(tx, states=[ReviewState.ESCALATED], broken=[]):
         entry = ledger.latest_for(tx, f"review:{review.id}")
-        if entry is not None and entry.actor == "clock" and datetime.fromisoformat(entry.at) >= shift.started:
+        if entry is not None and entry.actor == rules.CLOCK and datetime.fromisoformat(entry.at) >= shift.started:
             lines.append(f"{review.id} passed its deadline; asked now: {review.assigned or 'every reviewer'}")
     return lines
+
+
+def _untold(tx: Tx, shift: Shift) -> list[str]:
+    """Alerts that did not reach everybody they were for."""
+    entry = ledger.latest_for(tx, alerting.SUBJECT)
+    if entry is None or datetime.fromisoformat(entry.at) < shift.started:
+        return []
+    return [f"an alert was not delivered: {problem}" for problem in ledger.data(entry)["problems"]]
 
 
 def _elsewhere(tx: Tx, shift: Shift) -> list[str]:

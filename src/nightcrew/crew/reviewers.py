@@ -20,11 +20,6 @@ def list_reviewers(project: Project) -> tuple[Reviewer, ...]:
     return project.anchor.reviewers(project.repository_id)
 
 
-def names(project: Project) -> list[str]:
-    """The names of those who may decide."""
-    return rules.people(project)
-
-
 def name_of(project: Project, given: str | None) -> str:
     """The reviewer who is meant; raises ConfigurationError if nobody is enrolled, UsageError if it is not clear who."""
     if given is not None:
@@ -61,15 +56,7 @@ def add(
     if signs is None:
         enrolled = anchor.enrol_first(repository, name, own, nonce=fresh_nonce(), clock=project.clock)
     else:
-        enrolled = anchor.enrol(
-            repository,
-            name,
-            kind=own.kind,
-            public_key=own.public_key,
-            by=signs,
-            nonce=fresh_nonce(),
-            clock=project.clock,
-        )
+        return _enrolled(project, name, own.kind, own.public_key, signs)
     record(project, "reviewer.add", name, enrolled.enrolled_by[0])
     return enrolled
 
@@ -99,17 +86,7 @@ def add_github(
         {"api": api, "repository": repository, "login": login, "token_env": token_env}, source="--github"
     ).encode()
     signs = signer or opened(project, by or _self_or_only(project, name), passphrase=passphrase, key=by_key)
-    enrolled = project.anchor.enrol(
-        project.repository_id,
-        name,
-        kind=SignerKind.GITHUB,
-        public_key=blob,
-        by=signs,
-        nonce=fresh_nonce(),
-        clock=project.clock,
-    )
-    record(project, "reviewer.add", name, enrolled.enrolled_by[0])
-    return enrolled
+    return _enrolled(project, name, SignerKind.GITHUB, blob, signs)
 
 
 def waiting(project: Project) -> tuple[Pending, ...]:
@@ -152,17 +129,8 @@ def admit(
     """Sign the enrolment of a key that waits for it (a passkey registered in the browser); raises as ``to_admit``."""
     one = to_admit(project, name, key_id)
     signs = opened(project, by or _self_or_only(project, name), passphrase=passphrase, key=by_key)
-    enrolled = project.anchor.enrol(
-        project.repository_id,
-        name,
-        kind=one.kind,
-        public_key=one.key(),
-        by=signs,
-        nonce=fresh_nonce(),
-        clock=project.clock,
-    )
+    enrolled = _enrolled(project, name, one.kind, one.key(), signs)
     project.anchor.drop_pending(project.repository_id, enrolled.key_id)
-    record(project, "reviewer.add", name, enrolled.enrolled_by[0])
     return enrolled
 
 
@@ -242,6 +210,20 @@ def record(project: Project, action: str, name: str, by: str) -> None:
     with project.store.begin() as tx:
         ledger.append(tx, actor=f"reviewer:{by}", action=action, subject=f"reviewer:{name}", data=data)
     project.pin_ledger()
+
+
+def _enrolled(project: Project, name: str, kind: SignerKind, public_key: bytes, by: Signer) -> Reviewer:
+    enrolled = project.anchor.enrol(
+        project.repository_id,
+        name,
+        kind=kind,
+        public_key=public_key,
+        by=by,
+        nonce=fresh_nonce(),
+        clock=project.clock,
+    )
+    record(project, "reviewer.add", name, enrolled.enrolled_by[0])
+    return enrolled
 
 
 def _listed(keys: Sequence[Pending]) -> str:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nightcrew.brains import MECHANICAL, Chain, brains
 from nightcrew.crew import admission, memory
 from nightcrew.crew.agents import build, qa, security
 from nightcrew.crew.delivery import tidy
-from nightcrew.crew.desk import Desk, MustStop
+from nightcrew.crew.desk import Desk, MustStop, place_of
 from nightcrew.crew.outcome import Outcome
 from nightcrew.crew.planning import brain_names
 from nightcrew.crew.project import Project
@@ -51,7 +50,7 @@ def session_body(project: Project, engine: "Engine") -> Callable[[str], dict[str
             made = engine.step(f"work {line.ticket}", partial(_work, project, session_id, line))
             handoff = engine.transaction(f"settle {line.ticket}", on(_settle, project, session_id, line.ticket, made))
             engine.step(f"publish {handoff}", partial(publish_handoffs, project, [handoff]))
-            engine.step(f"tidy {line.ticket}", partial(tidy, _place(project, session_id, line.ticket)))
+            engine.step(f"tidy {line.ticket}", partial(tidy, place_of(project, session_id, line.ticket)))
         closed: dict[str, Any] = engine.transaction("close", on(_close, session_id, stopped))
         return closed
 
@@ -71,7 +70,7 @@ def _stop_reason(project: Project, session_id: str) -> str | None:
         ticket = tickets.get(tx, session.tickets[0].ticket) if session.tickets else None
     if ticket is None:
         return None
-    desk = _desk(project, session, ticket, None)
+    desk = Desk.of(project, session, ticket)
     return desk.stop_reason()
 
 
@@ -137,7 +136,7 @@ def _worked(project: Project, session_id: str, line: Line) -> Outcome:
         context = memory.context_for(project, tx, session.agent, ticket)
         later = _allotted_after(tx, session, line)
         shift = shifts.get(tx, session.shift) if session.shift else None
-    desk = _desk(project, session, ticket, line, later)
+    desk = Desk.of(project, session, ticket, line, later)
     names = [shift.brain] if shift is not None and shift.brain else brain_names(project, session.agent)
     try:
         if session.agent in project.settings.builders:
@@ -173,25 +172,6 @@ def _allotted_after(tx: Tx, session: sessions.Session, line: Line) -> int:
     names = [one.ticket for one in manifest.tickets]
     behind = manifest.tickets[names.index(line.ticket) + 1 :] if line.ticket in names else ()
     return sum(one.turns for one in behind)
-
-
-def _desk(project: Project, session: Any, ticket: Any, line: Line | None, later: int = 0) -> Desk:
-    return Desk(
-        project=project,
-        session=session.id,
-        agent=session.agent,
-        shift=session.shift,
-        ticket=ticket,
-        line=line,
-        budget=session.budget,
-        later=later,
-        place=_place(project, session.id, ticket.id),
-    )
-
-
-def _place(project: Project, session: str, ticket: str) -> Path:
-    """The private folder of one session's work on one ticket."""
-    return project.work_dir / "workspaces" / f"{session}-{ticket}"
 
 
 def _settle(tx: Tx, project: Project, session_id: str, ticket: str, made: dict[str, Any]) -> str:

@@ -105,8 +105,12 @@ def ask_again(project: Project, tx: Tx, ticket_id: str, reason: str) -> Review |
         if old.state in WAITING | {ReviewState.APPROVED}:
             reviews.void(tx, old.id, reason=reason, actor="planner")
     ticket = tickets.apply(tx, ticket_id, Event.GATE, actor="planner", reason=reason)
-    asked = f"it needs an approval, and has none that counts: {reason}"[:500]
-    return open_review(project, tx, ticket, None, Route(HUMAN, Event.GATE, asked, ticket.severity, Event.APPROVE_WORK))
+    return ask_for_work(project, tx, ticket, f"it needs an approval, and has none that counts: {reason}"[:500])
+
+
+def ask_for_work(project: Project, tx: Tx, ticket: Ticket, reason: str) -> Review:
+    """Ask a human whether a ticket that is in review may be worked, with nothing but the ticket to look at."""
+    return open_review(project, tx, ticket, None, Route(HUMAN, Event.GATE, reason, ticket.severity, Event.APPROVE_WORK))
 
 
 def _way(project: Project, draft: Handoff, ticket: Ticket, outcome: Outcome) -> Route:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightcrew.approvals import (
-    Signer,
     TrustAnchor,
     decision_statement,
     fresh_nonce,
-    sign_statement,
     verify_approval,
 )
 from nightcrew.model.canonical import sha256_hex
@@ -225,34 +223,6 @@ def finish(
         review = {"decision": decided, "by": verified.reviewer, "verdict": str(decision)}
         pairs = [(stored, _decided(tx, stored, decision, review)) for stored in waiting]
         return outcomes.change(tx, pipeline, pairs, why=str(decision), actor=f"reviewer:{verified.reviewer}")
-
-
-def decide(
-    store: Store,
-    names: Sequence[str],
-    decision: Decision,
-    *,
-    anchor: TrustAnchor,
-    repository: str,
-    reviewer: str,
-    open_signer: Callable[[], Signer],
-    clock: Clock,
-    comment: str = "",
-    policy_sha256: str | None = None,
-) -> int:
-    """``prepare``, sign, ``finish``. ``open_signer`` is called once, after everything else is known to fit."""
-    statement = prepare(
-        store,
-        names,
-        decision,
-        repository=repository,
-        reviewer=reviewer,
-        clock=clock,
-        comment=comment,
-        policy_sha256=policy_sha256,
-    )
-    envelope = sign_statement(open_signer(), statement)
-    return finish(store, names, envelope, anchor=anchor, repository=repository, clock=clock)
 
 
 def _of_one(names: Sequence[str]) -> tuple[str, list[str]]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from nightcrew.crew.workspace.diff import unquoted
 from nightcrew.web.code import coloured
 from nightcrew.web.markup import visible
 
@@ -111,9 +112,9 @@ def _file(part: str) -> FileDiff:
 
 def _header(file: FileDiff, line: str) -> None:
     if line.startswith("+++ ") and not line.startswith("+++ /dev/null"):
-        file.path = visible(_unquoted(line[4:].rstrip("\t")).removeprefix("b/"))
+        file.path = visible(unquoted(line[4:].rstrip("\t")).removeprefix("b/"))
     elif line.startswith("--- ") and not line.startswith("--- /dev/null"):
-        file.path = visible(_unquoted(line[4:].rstrip("\t")).removeprefix("a/"))
+        file.path = visible(unquoted(line[4:].rstrip("\t")).removeprefix("a/"))
     elif line.startswith("new file"):
         file.status = "new"
         if not line.endswith("100644"):
@@ -122,7 +123,7 @@ def _header(file: FileDiff, line: str) -> None:
         file.status = "deleted"
     elif line.startswith("rename to "):
         file.status = "renamed"
-        file.path = visible(_unquoted(line.removeprefix("rename to ")))
+        file.path = visible(unquoted(line.removeprefix("rename to ")))
     elif not line.startswith(("index ", "similarity ", "dissimilarity ", "--- /dev/null", "+++ /dev/null")):
         file.notes.append(visible(line))
 
@@ -160,19 +161,4 @@ def _path_of(line: str) -> str:
     """The new path in ``diff --git a/x b/x``, for changes that have no other line with it (binary, mode only)."""
     rest = line.removeprefix("diff --git ")
     half = rest[(len(rest) + 1) // 2 :] if " b/" in rest else rest.rsplit(" ", 1)[-1]
-    return visible(_unquoted(half).removeprefix("b/"))
-
-
-_ESCAPE = re.compile(rb"\\([abtnvfr\"\\]|[0-7]{3})")
-_LETTERS = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13, b'"': 34, b"\\": 92}
-
-
-def _unquoted(name: str) -> str:
-    """A name as git quotes it when it has odd bytes (git-config, ``core.quotePath``)."""
-    if not (len(name) >= 2 and name[0] == name[-1] == '"'):
-        return name
-
-    def byte(match: re.Match[bytes]) -> bytes:
-        return bytes([_LETTERS[match[1]] if match[1] in _LETTERS else int(match[1], 8) & 0xFF])
-
-    return _ESCAPE.sub(byte, name[1:-1].encode()).decode("utf-8", "replace")
+    return visible(unquoted(half).removeprefix("b/"))

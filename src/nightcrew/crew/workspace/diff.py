@@ -1,6 +1,7 @@
 """What a change changes, and what a commit holds: read from objects, without any filter, driver or conversion."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,3 +208,18 @@ def _text(data: bytes | None) -> str | None:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return None
+
+
+_ESCAPE = re.compile(rb"\\([abtnvfr\"\\]|[0-7]{3})")
+_LETTERS = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13, b'"': 34, b"\\": 92}
+
+
+def unquoted(name: str) -> str:
+    """A name as git quotes it when it has odd bytes (git-config, ``core.quotePath``)."""
+    if not (len(name) >= 2 and name[0] == name[-1] == '"'):
+        return name
+
+    def byte(match: re.Match[bytes]) -> bytes:
+        return bytes([_LETTERS[match[1]] if match[1] in _LETTERS else int(match[1], 8) & 0xFF])
+
+    return _ESCAPE.sub(byte, name[1:-1].encode()).decode("utf-8", "replace")

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from nightcrew.store import workers as _workers  # declares the table of workers on the same metadata
 from nightcrew.store.metadata import metadata
 
-REVISION = "0004"
+REVISION = "0005"
 """The migration that these tables are the result of."""
 
 workers = _workers.workers
@@ -42,6 +42,7 @@ ledger = Table(
     Column("hash", Text, nullable=False, unique=True),
     Column("seal", Text, nullable=False),
     Index("ix_ledger_subject", "subject", "seq"),
+    Index("ix_ledger_at", "at"),
 )
 
 tickets = Table(
@@ -331,6 +332,7 @@ outcomes = Table(
     Column("doc", Text, nullable=False),
     UniqueConstraint("pipeline", "key"),
     # Only the few that are not settled are found by state: an index over all would cost each record a write.
+    Index("ix_outcomes_batch", "batch"),
     Index("ix_outcomes_open", "pipeline", "state", "next_at", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
 
@@ -342,6 +344,7 @@ batches = Table(
     Column("root", LargeBinary, nullable=False),
     Column("leaves", LargeBinary, nullable=False),
     Column("entry", BigInteger, nullable=False),
+    Index("ix_batches_entry", "entry"),
 )
 
 record_decisions = Table(
@@ -355,4 +358,112 @@ record_decisions = Table(
     Column("at", Text, nullable=False),
     Column("envelope", Text, nullable=False),
     Column("subjects", Text, nullable=False),
+)
+
+# Monitoring -----------------------------------------------------------------------------------------------------------
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    UniqueConstraint("name", "subject", "labels"),
+)
+
+# One row a series, span of time (60, 3600 or 86400 s, beginning at ``at`` in Unix seconds) and writer. A writer writes
+# what it has of the span so far over what it wrote before, so that nothing is counted twice.
+points = Table(
+    "points",
+    metadata,
+    Column("series", Integer, primary_key=True, autoincrement=False),
+    Column("span", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("writer", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("missing", BigInteger, nullable=False),
+    Column("total", Float(53), nullable=False),
+    Column("low", Float(53)),
+    Column("high", Float(53)),
+    Column("last", Float(53)),
+    Column("sketch", LargeBinary),
+    Index("ix_points_age", "span", "at"),
+)
+
+drift_references = Table(
+    "drift_references",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("doc", LargeBinary, nullable=False),
+    Column("created", Text, nullable=False),
+)
+
+drifts = Table(
+    "drifts",
+    metadata,
+    Column("id", _BIG_KEY, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("feature", Text, nullable=False),
+    Column("measure", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("since", Text, nullable=False),
+    Column("effect", Float(53), nullable=False),
+    Column("p", Float(53), nullable=False),
+    Column("message", Text, nullable=False),
+    Index("ix_drifts_subject", "subject", "at"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("state", Text, nullable=False, index=True),
+    Column("value", Float(53)),
+    Column("message", Text, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("runbook", Text, nullable=False),
+    Column("since", Text, nullable=False),
+    Column("fired", Text),
+    Column("acknowledged", Text),
+    Column("acknowledged_by", Text),
+    Column("resolved", Text),
+    Column("clear_since", Text),
+    Column("escalated", Integer, nullable=False),
+)
+
+alert_messages = Table(
+    "alert_messages",
+    metadata,
+    Column("id", _BIG_KEY, primary_key=True),
+    Column("alerts", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("state", Text, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Text),
+    Column("created", Text, nullable=False),
+    Column("sent", Text),
+    Column("problem", Text, nullable=False),
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("until", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("ended", Text),
 )

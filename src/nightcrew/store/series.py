@@ -1,0 +1,152 @@
+"""Measures over time: one row a series, span of time and writer, merged when they are read."""
+
+import builtins
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nightcrew.store import schema
+from nightcrew.store.rows import from_json, to_json
+from nightcrew.store.store import Tx
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+"""The spans of time that points are kept by, in seconds."""
+
+_SERIES, _POINTS = schema.series, schema.points
+_KEY = ("series", "span", "at", "writer")
+
+
+class Series(NamedTuple):
+    """What is measured (``name``), of what (``subject``, such as ``pipeline:fraud``), told apart by ``labels``.
+
+    ``kind`` is ``counter``, ``gauge``, ``distribution`` or ``items``.
+    """
+
+    name: str
+    subject: str
+    labels: tuple[tuple[str, str], ...]
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one writer has of one span of a series: ``at`` is its beginning in Unix seconds, ``missing`` had no value."""
+
+    series: int
+    span: int
+    at: int
+    writer: str
+    count: int
+    missing: int
+    total: float
+    low: float | None
+    high: float | None
+    last: float | None
+    sketch: bytes | None
+
+
+_NAMES = tuple(one.name for one in fields(Point))
+
+
+def identify(tx: Tx, series: Series) -> int:
+    """The number of a series, made if it is new."""
+    labels = to_json(dict(series.labels))
+    table = _SERIES
+    query = select(table.c.id).where(
+        table.c.name == series.name, table.c.subject == series.subject, table.c.labels == labels
+    )
+    found = tx.connection.execute(query).scalar()
+    if found is not None:
+        return int(found)
+    values = {"name": series.name, "subject": series.subject, "labels": labels, "kind": series.kind}
+    return int(tx.connection.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
+
+
+def put(tx: Tx, points: Sequence[Point]) -> None:
+    """Write points over what the same writers wrote of the same spans before."""
+    if not points:
+        return
+    build = sqlite.insert if tx.on_sqlite else postgresql.insert
+    statement = build(_POINTS)
+    changed = {name: statement.excluded[name] for name in _NAMES if name not in _KEY}
+    statement = statement.on_conflict_do_update(index_elements=list(_KEY), set_=changed)
+    tx.connection.execute(statement, [{name: getattr(point, name) for name in _NAMES} for point in points])
+
+
+def find(tx: Tx, *, name: str | None = None, subject: str | None = None) -> dict[int, Series]:
+    """The series by their numbers; ``name`` and ``subject`` may end in ``*`` for all that begin so."""
+    query = select(_SERIES)
+    for column, wanted in ((_SERIES.c.name, name), (_SERIES.c.subject, subject)):
+        if wanted is None:
+            continue
+        if wanted.endswith("*"):
+            query = query.where(func.substr(column, 1, len(wanted) - 1) == wanted[:-1])
+        else:
+            query = query.where(column == wanted)
+    return {row.id: _series(row) for row in tx.connection.execute(query.order_by(_SERIES.c.id))}
+
+
+def points(tx: Tx, series: Iterable[int], *, span: int, start: int, end: int) -> Iterator[Point]:
+    """The points of ``series`` that begin at or after ``start`` and before ``end`` (Unix seconds), by their time."""
+    wanted = builtins.list(series)
+    if not wanted:
+        return
+    query = (
+        select(_POINTS)
+        .where(_POINTS.c.series.in_(wanted), _POINTS.c.span == span, _POINTS.c.at >= start, _POINTS.c.at < end)
+        .order_by(_POINTS.c.at)
+    )
+    for row in tx.connection.execute(query):
+        yield Point(*row)
+
+
+def spanned(tx: Tx, *, span: int, start: int, end: int) -> Iterator[Point]:
+    """The points of every series of that time, by series."""
+    query = (
+        select(_POINTS)
+        .where(_POINTS.c.span == span, _POINTS.c.at >= start, _POINTS.c.at < end)
+        .order_by(_POINTS.c.series, _POINTS.c.at)
+    )
+    for row in tx.connection.execute(query):
+        yield Point(*row)
+
+
+def bounds(tx: Tx, span: int) -> tuple[int, int] | None:
+    """When the first and the last point of a span begin, in Unix seconds; None if there is none."""
+    query = select(func.min(_POINTS.c.at), func.max(_POINTS.c.at)).where(_POINTS.c.span == span)
+    low, high = tx.connection.execute(query).one()
+    return None if low is None else (int(low), int(high))
+
+
+def forget(tx: Tx, *, span: int, before: int) -> int:
+    """Delete the points of ``span`` that begin before that time; gives how many."""
+    return tx.connection.execute(delete(_POINTS).where(_POINTS.c.span == span, _POINTS.c.at < before)).rowcount
+
+
+def rolled_until(tx: Tx, span: int) -> int:
+    """Until when (Unix seconds) the points of ``span`` have been made from finer ones; 0 for never."""
+    found = tx.connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == _rolled(span))).scalar()
+    return 0 if found is None else int(found)
+
+
+def note_rolled(tx: Tx, span: int, until: int) -> None:
+    """Remember that they have been made until then."""
+    tx.connection.execute(delete(schema.meta).where(schema.meta.c.key == _rolled(span)))
+    tx.connection.execute(insert(schema.meta).values(key=_rolled(span), value=str(until)))
+
+
+def labels_of(text: str) -> tuple[tuple[str, str], ...]:
+    """Labels from what is stored of them."""
+    found: Mapping[str, str] = from_json(text, where="the labels of a series")
+    return tuple(sorted((str(name), str(value)) for name, value in found.items()))
+
+
+def _rolled(span: int) -> str:
+    return f"metrics.rolled.{span}"
+
+
+def _series(row: Row[tuple[object, ...]]) -> Series:
+    return Series(row.name, row.subject, labels_of(row.labels), row.kind)

@@ -30,6 +30,9 @@ bench: $(STAMP)  ## the benchmarks, in full; prints tables and writes bench/resu
 	$(BIN)/python bench/pipeline.py
 	$(BIN)/python bench/calibrate.py
 	$(BIN)/python -m bench.turns
+	$(BIN)/python bench/metrics.py
+	$(BIN)/python bench/drift.py
+	$(BIN)/python bench/web.py
 
 peers: $(STAMP)  ## the orchestrators and libraries that benchmarks and tests/peers compare with, and those tests
 	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[dev,peers]'; \

@@ -1,14 +1,17 @@
 """Asking for measures: any series over any time, from the points that are kept of it, whoever wrote them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from nightcrew.model.errors import IntegrityError
 from nightcrew.monitoring.sketches import Distribution, Items
 from nightcrew.store import series
 from nightcrew.store.series import DAY, HOUR, MINUTE, Point, Series
 from nightcrew.store.store import Tx
 
+_COARSER = {MINUTE: HOUR, HOUR: DAY}
+_FINER = {HOUR: MINUTE, DAY: HOUR}
 _FINEST_POINTS = 2000
 """Longer times than so many points of a span are read from coarser ones."""
 
@@ -60,12 +63,20 @@ class Window:
             self.last, self._last_at = point.last, point.at
         if point.sketch is None:
             return
+        try:
+            self._merge(point, point.sketch, kind)
+        except ValueError as error:
+            raise IntegrityError(
+                f"what was measured of series {point.series} at {point.at} is damaged: {error}"
+            ) from None
+
+    def _merge(self, point: Point, sketch: bytes, kind: str) -> None:
         if kind == Items.kind:
-            items = Items.load(point.sketch, count=point.count, missing=point.missing)
+            items = Items.load(sketch, count=point.count, missing=point.missing)
             self.items = items if self.items is None else _merged_items(self.items, items)
         else:
             numbers = Distribution.load(
-                point.sketch, count=point.count, missing=point.missing,
+                sketch, count=point.count, missing=point.missing,
                 total=point.total, low=point.low, high=point.high,
             )  # fmt: skip
             self.numbers = numbers if self.numbers is None else _merged(self.numbers, numbers)
@@ -102,27 +113,26 @@ def windows(
     return made
 
 
-def points_between(tx: Tx, known: Iterable[int], first: int, last: int, width: int) -> Iterable[Point]:
-    """Points of series from ``first`` to ``last`` (Unix seconds), none twice, as fine as ``width`` needs and is kept."""
-    numbers = list(known)
+def points_between(tx: Tx, known: Iterable[int], first: int, last: int, width: int) -> Iterator[Point]:
+    """Points of series from ``first`` to ``last`` (Unix seconds), none twice: as fine as ``width`` and memory allow."""
     span = MINUTE
-    kept = series.bounds(tx, MINUTE)
     for coarser in (HOUR, DAY):
-        too_old = kept is None or first < kept[0]
-        if width % coarser == 0 or (last - first) / span > _FINEST_POINTS or too_old:
-            span = coarser if width >= coarser or too_old else span
-    yield from _points(tx, numbers, span, first, last)
+        if width % coarser == 0 and (last - first) // span > _FINEST_POINTS:
+            span = coarser
+    yield from _points(tx, list(known), span, first, last)
 
 
-def _points(tx: Tx, numbers: list[int], span: int, first: int, last: int) -> Iterable[Point]:
-    """Of ``span`` as far as they were made from finer ones, and of these from there on."""
-    if span == MINUTE:
-        yield from series.points(tx, numbers, span=span, start=first, end=last)
-        return
-    rolled = min(series.rolled_until(tx, span), last)
-    yield from series.points(tx, numbers, span=span, start=first // span * span, end=rolled)
-    if rolled < last:
-        yield from _points(tx, numbers, HOUR if span == DAY else MINUTE, max(first, rolled), last)
+def _points(tx: Tx, numbers: list[int], span: int, first: int, last: int) -> Iterator[Point]:
+    """Points of ``span``; of a coarser one where these were deleted, of a finer one where they are not made yet."""
+    gone = series.forgotten(tx, span)
+    if span in _COARSER and first < gone:
+        yield from _points(tx, numbers, _COARSER[span], first, min(gone, last))
+        first = gone
+    end = last if span == MINUTE else min(last, series.rolled_until(tx, span))
+    if first < end:
+        yield from series.points(tx, numbers, span=span, start=first // span * span, end=end)
+    if end < last and first < last:
+        yield from _points(tx, numbers, _FINER[span], max(first, end), last)
 
 
 def _floor(moment: datetime, span: int) -> int:

@@ -102,7 +102,7 @@ class Distribution:
         found = cls.__new__(cls)
         try:
             found.sketch = kll_floats_sketch.deserialize(data)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, IndexError, MemoryError) as error:
             raise ValueError(f"not a sketch: {error}") from None
         found.count, found.missing, found.total, found.low, found.high = count, missing, total, low, high
         return found
@@ -156,7 +156,7 @@ class Items:
         found = cls.__new__(cls)
         try:
             found.sketch = frequent_strings_sketch.deserialize(data)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, IndexError, MemoryError) as error:
             raise ValueError(f"not a sketch: {error}") from None
         found.count, found.missing = count, missing
         return found

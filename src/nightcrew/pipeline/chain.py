@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from nightcrew.pipeline.measuring import Meter
 from nightcrew.reliability import Failure, FailureClass, Gate, Guarded, Result
 
 MadeState = Literal["accepted", "fallback", "in_review", "quarantined", "waiting_retry"]
@@ -63,49 +64,68 @@ def parameters(function: Callable[..., Any]) -> int:
 
 
 class Chain:
-    """The stages of a pipeline as one call for one record."""
+    """The stages of a pipeline as one call for one record; its ``meter`` notes what they take and come to."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = tuple(stages)
         self.is_async = any(isinstance(stage, Step) and stage.is_async for stage in stages)
+        self.meter = Meter(stage.name for stage in stages if isinstance(stage, Step))
+        self._took = [self.meter.steps[stage.name].took if isinstance(stage, Step) else None for stage in stages]
 
     def run(self, record: Any, stage: int = 0, before: Mapping[str, Any] | None = None) -> Made:
         """Take one record through the stages from ``stage`` on; ``before`` is the outcome that it goes on from."""
         flow = _Flow(record, before)
+        made = None
         for index in range(stage, len(self.stages)):
             found = self.stages[index]
             if isinstance(found, Step):
-                made = flow.after(found.name, found.call.attempt(*flow.arguments(found)), index)
+                made = self._after(flow, found, found.call.attempt(*flow.arguments(found)), index)
             else:
                 made = flow.held_by(found, index)
             if made is not None:
-                return made
-        return flow.end(len(self.stages))
+                break
+        return self._through(flow, made)
 
     async def run_async(self, record: Any, stage: int = 0, before: Mapping[str, Any] | None = None) -> Made:
         """The same where steps may be async."""
         flow = _Flow(record, before)
+        made = None
         for index in range(stage, len(self.stages)):
             found = self.stages[index]
             if isinstance(found, Step):
                 result: Any = found.call.attempt(*flow.arguments(found))
-                made = flow.after(found.name, await result if found.is_async else result, index)
+                made = self._after(flow, found, await result if found.is_async else result, index)
             else:
                 made = flow.held_by(found, index)
             if made is not None:
-                return made
-        return flow.end(len(self.stages))
+                break
+        return self._through(flow, made)
+
+    def _after(self, flow: "_Flow", step: Step, result: Result[Any], index: int) -> Made | None:
+        took = self._took[index]
+        if took is not None:
+            took(result)
+        flow.seconds += result.seconds
+        return flow.after(step.name, result, index)
+
+    def _through(self, flow: "_Flow", made: Made | None) -> Made:
+        made = made or flow.end(len(self.stages))
+        self.meter.through(flow.record, made, flow.seconds)
+        return made
 
 
 class _Flow:
     """One record on its way."""
 
-    __slots__ = ("attempts", "confidence", "level", "made_by", "notice", "reason", "record", "status", "value")
+    __slots__ = (
+        "attempts", "confidence", "level", "made_by", "notice", "reason", "record", "seconds", "status", "value",
+    )  # fmt: skip
 
     def __init__(self, record: Any, before: Mapping[str, Any] | None) -> None:
         self.record = self.value = record
         self.confidence: float | None = None
         self.status = "accepted"
+        self.seconds = 0.0
         self.level = self.attempts = 0
         self.made_by = self.reason = self.notice = ""
         if before is not None:

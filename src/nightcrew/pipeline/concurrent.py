@@ -209,9 +209,10 @@ class ConcurrentRun:
                 entry.row, entry.made = self.work.row(entry.origin, entry.made), None
             if entry.row is not None:
                 rows.append(entry.row)
-        self.writer.commit(rows, settle)
+        again = self.writer.commit(rows, settle)
         for entry in entries:
             entry.row = None
+        self.work.measuring.committed(rows, again)
         return refused(rows)
 
     def _prefix(self) -> Iterator[_Entry]:

@@ -92,6 +92,7 @@ def _write(work: Work, pairs: Sequence[tuple[Stored, Row]]) -> set[int]:
         return set()
     with work.store.begin() as tx:
         outcomes.change(tx, work.name, pairs, why="retried")
+    work.measuring.committed([row for _, row in pairs])
     return {stored.run for stored, _ in pairs}
 
 

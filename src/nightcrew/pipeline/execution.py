@@ -18,6 +18,7 @@ from nightcrew.pipeline.fields import FieldChange
 from nightcrew.pipeline.flight import Flight
 from nightcrew.pipeline.intake import Intake, Ready
 from nightcrew.pipeline.loops import run_to_end
+from nightcrew.pipeline.measuring import Measuring
 from nightcrew.pipeline.outcome import Writing
 from nightcrew.pipeline.parked import is_approved
 from nightcrew.pipeline.runner import DEATHS, ChunkRun, Work
@@ -211,8 +212,10 @@ class Session:
                 store, pipeline.name, doc, anchor=state.anchor, repository=state.repository_id, clock=pipeline.clock
             )
 
+        secret = frozenset() if pipeline.contract is None else pipeline.contract.secret_names
+        measuring = Measuring(store, pipeline.name, pipeline.chain.meter, secret, pipeline.clock)
         work = Work(
-            store, row.id, pipeline.name, pipeline.chain, intake, writing, pipeline.requeue, watch, halt,
+            store, row.id, pipeline.name, pipeline.chain, intake, writing, pipeline.requeue, watch, measuring, halt,
             lambda *_: None, approved,
         )  # fmt: skip
         session = cls(pipeline, row.id, found, source, work, watch, progress)
@@ -258,7 +261,7 @@ class Session:
         limits = self.pipeline.limits
         if chunk.attempts > DEATHS:
             limits = Limits(1, limits.rate)  # Something kills the process: one at a time, so that it can be told which.
-        with Flight(self._marker(f"run-{self.run.id}-{number}")) as flight:
+        with self._measured(), Flight(self._marker(f"run-{self.run.id}-{number}")) as flight:
             if limits.concurrency == 1 and not self.work.chain.is_async and isinstance(self.source, Source):
                 ended = ChunkRun(self.work, chunk, writer, flight).run(self.source, lookup=lookup)
             else:
@@ -284,8 +287,16 @@ class Session:
     def work_due(self, *, everything: bool) -> set[int]:
         """Work the retry queue; gives the runs that changed."""
         before = None if everything else self.pipeline.clock()
-        with Flight(self._marker(f"due-{self.pipeline.name}")) as flight:
+        with self._measured(), Flight(self._marker(f"due-{self.pipeline.name}")) as flight:
             return work_due(self.work, flight, before=before, commit_seconds=self.pipeline.commit_seconds)
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        """However it ends, what was measured of it is kept."""
+        try:
+            yield
+        finally:
+            self.work.measuring.write()
 
     def deliver(self, found: Run, sink: Sink | None) -> None:
         """Give a run's results to ``sink``, or to the one that the run named."""

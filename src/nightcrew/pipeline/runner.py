@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from nightcrew.pipeline.chain import Chain, Made
 from nightcrew.pipeline.flight import Flight
 from nightcrew.pipeline.intake import WINDOW, Intake, Ready, of_part, unless_stored
+from nightcrew.pipeline.measuring import Measuring
 from nightcrew.pipeline.outcome import Origin, Writing
 from nightcrew.pipeline.requeue import Requeue
 from nightcrew.pipeline.sources import IterableSource, Source, StreamSource
@@ -39,6 +40,7 @@ class Work:
     writing: Writing
     requeue: Requeue
     watch: Watching
+    measuring: Measuring
     halt: Callable[[int, int], None]
     report: Report
     approved: Callable[[dict[str, Any]], bool]
@@ -179,11 +181,12 @@ class ChunkRun:
             return after
 
         try:
-            self.writer.commit(rows, settle)
+            again = self.writer.commit(rows, settle)
         except BaseException as error:
             raise _CommitFailed(error) from None
         through.clear()
         self.progress = after
+        self.work.measuring.committed(rows, again)
         self._rejected += refused(rows)
         self.work.report(after, self._rejected)
 

@@ -17,6 +17,8 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 
 _SERIES, _POINTS = schema.series, schema.points
 _KEY = ("series", "span", "at", "writer")
+_WITH_ROWS = "rows"
+"""The writer of what is counted together with the rows that it counts."""
 
 
 class Series(NamedTuple):
@@ -33,7 +35,7 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What one writer has of one span of a series: ``at`` is its beginning in Unix seconds, ``missing`` had no value."""
+    """What one writer has of one span of a series; ``at`` is its beginning in Unix seconds, ``missing`` had no value."""
 
     series: int
     span: int
@@ -76,6 +78,18 @@ def put(tx: Tx, points: Sequence[Point]) -> None:
     tx.connection.execute(statement, [{name: getattr(point, name) for name in _NAMES} for point in points])
 
 
+def count(tx: Tx, name: str, subject: str, value: float = 1, **labels: str) -> None:
+    """Add to a counter within ``tx``, so that it counts what is committed, exactly, whatever is killed when."""
+    number = identify(tx, Series(name, subject, tuple(sorted(labels.items())), "counter"))
+    at = int(tx.now().timestamp()) // MINUTE * MINUTE
+    build = sqlite.insert if tx.on_sqlite else postgresql.insert
+    statement = build(_POINTS).values(
+        series=number, span=MINUTE, at=at, writer=_WITH_ROWS, count=1, missing=0, total=value
+    )
+    more = {"count": _POINTS.c.count + 1, "total": _POINTS.c.total + value}
+    tx.connection.execute(statement.on_conflict_do_update(index_elements=list(_KEY), set_=more))
+
+
 def find(tx: Tx, *, name: str | None = None, subject: str | None = None) -> dict[int, Series]:
     """The series by their numbers; ``name`` and ``subject`` may end in ``*`` for all that begin so."""
     query = select(_SERIES)
@@ -114,28 +128,34 @@ def spanned(tx: Tx, *, span: int, start: int, end: int) -> Iterator[Point]:
         yield Point(*row)
 
 
-def bounds(tx: Tx, span: int) -> tuple[int, int] | None:
-    """When the first and the last point of a span begin, in Unix seconds; None if there is none."""
-    query = select(func.min(_POINTS.c.at), func.max(_POINTS.c.at)).where(_POINTS.c.span == span)
-    low, high = tx.connection.execute(query).one()
-    return None if low is None else (int(low), int(high))
+def first_of(tx: Tx, span: int, *, after: int) -> int | None:
+    """When the first point of ``span`` begins that begins at or after that time; None if there is none."""
+    query = select(func.min(_POINTS.c.at)).where(_POINTS.c.span == span, _POINTS.c.at >= after)
+    found = tx.connection.execute(query).scalar()
+    return None if found is None else int(found)
 
 
 def forget(tx: Tx, *, span: int, before: int) -> int:
-    """Delete the points of ``span`` that begin before that time; gives how many."""
-    return tx.connection.execute(delete(_POINTS).where(_POINTS.c.span == span, _POINTS.c.at < before)).rowcount
+    """Delete the points of ``span`` that begin before that time; gives how many. :func:`forgotten` knows of it."""
+    deleted = tx.connection.execute(delete(_POINTS).where(_POINTS.c.span == span, _POINTS.c.at < before)).rowcount
+    if deleted:
+        _note(tx, f"metrics.forgotten.{span}", before)
+    return deleted
+
+
+def forgotten(tx: Tx, span: int) -> int:
+    """Before which time (Unix seconds) the points of ``span`` were deleted; 0 for none."""
+    return _noted(tx, f"metrics.forgotten.{span}")
 
 
 def rolled_until(tx: Tx, span: int) -> int:
     """Until when (Unix seconds) the points of ``span`` have been made from finer ones; 0 for never."""
-    found = tx.connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == _rolled(span))).scalar()
-    return 0 if found is None else int(found)
+    return _noted(tx, f"metrics.rolled.{span}")
 
 
 def note_rolled(tx: Tx, span: int, until: int) -> None:
     """Remember that they have been made until then."""
-    tx.connection.execute(delete(schema.meta).where(schema.meta.c.key == _rolled(span)))
-    tx.connection.execute(insert(schema.meta).values(key=_rolled(span), value=str(until)))
+    _note(tx, f"metrics.rolled.{span}", until)
 
 
 def labels_of(text: str) -> tuple[tuple[str, str], ...]:
@@ -144,8 +164,14 @@ def labels_of(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((str(name), str(value)) for name, value in found.items()))
 
 
-def _rolled(span: int) -> str:
-    return f"metrics.rolled.{span}"
+def _noted(tx: Tx, key: str) -> int:
+    found = tx.connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == key)).scalar()
+    return 0 if found is None else int(found)
+
+
+def _note(tx: Tx, key: str, moment: int) -> None:
+    tx.connection.execute(delete(schema.meta).where(schema.meta.c.key == key))
+    tx.connection.execute(insert(schema.meta).values(key=key, value=str(moment)))
 
 
 def _series(row: Row[tuple[object, ...]]) -> Series:

@@ -1,4 +1,4 @@
-"""Monitoring: metrics, references and findings of drift, alerts and their messages, silences; and where to find by time."""
+"""Monitoring: measures, references and findings of drift, alerts and their messages, silences; indexes by time."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -111,5 +111,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_silences")),
     )
     op.create_index("ix_batches_entry", "batches", ["entry"], unique=False)
+    op.create_index(op.f("ix_handoffs_session"), "handoffs", ["session"], unique=False)
+    op.create_index("ix_ledger_action", "ledger", ["action", "seq"], unique=False)
     op.create_index("ix_ledger_at", "ledger", ["at"], unique=False)
+    op.create_index("ix_sessions_agent", "sessions", ["agent", "created"], unique=False)
     op.create_index("ix_outcomes_batch", "outcomes", ["batch"], unique=False)
+    op.create_index(
+        "ix_outcomes_failed",
+        "outcomes",
+        ["batch", "pipeline", "kind"],
+        unique=False,
+        sqlite_where=sa.text("kind IS NOT NULL"),
+        postgresql_where=sa.text("kind IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_outcomes_kind",
+        "outcomes",
+        ["pipeline", "state", "kind"],
+        unique=False,
+        sqlite_where=sa.text("state NOT IN ('accepted', 'fallback')"),
+        postgresql_where=sa.text("state NOT IN ('accepted', 'fallback')"),
+    )

@@ -210,7 +210,7 @@ def test_what_somebody_made_vanish_is_asked_for_again(gate: Gate) -> None:
     assert {one.where for one in audit.verify(gate.project).broken} == {f"review:{first.id}", f"review:{second.id}"}
     found = inbox.pending(gate.project)
     assert [one.ticket for one in found] == [first.ticket, second.ticket]
-    assert len(entries(gate, "alert")) == 1
+    assert entries(gate, "alert:notice") == ["alert.notice"]
     assert inbox.pending(gate.project) == found
 
 
@@ -316,7 +316,7 @@ def test_expired_review_goes_round_the_reviewers_and_never_approves_itself(gate:
         inbox.pending(gate.project)  # looking again escalates nothing again
     assert asked == ["linus", "ada", "linus", "ada"]
     assert planned(gate) == []
-    assert entries(gate, "alert") == ["alert.send"] * 4
+    assert entries(gate, "alert:notice") == ["alert.notice"] * 4
 
 
 def test_away_reviewers_are_passed_over_when_it_is_asked(gate: Gate) -> None:

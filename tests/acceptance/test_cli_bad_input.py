@@ -13,7 +13,8 @@ import pytest
 def refused(done: Any, status: int, *said: str) -> None:
     assert done.status == status, done.out + done.err
     error = done.error()
-    assert {*error} == {"code", "message", "hint"}
+    assert {*error} == {"code", "message", "hint", "runbook"}
+    assert error["runbook"] == f"nightcrew runbook {error['code']}"
     for text in said:
         assert text in error["message"], error
     assert error["hint"]
@@ -38,11 +39,12 @@ def test_not_a_repository(cli: Any) -> None:
         refused(cli(*command.split(), "--json"), 4, "not", "repository")
 
 
-def test_error_is_one_line_and_one_of_what_to_do(cli: Any) -> None:
+def test_error_is_a_line_and_one_of_what_to_do_and_one_that_names_its_runbook(cli: Any) -> None:
     done = cli("ticket", "list")
     lines = done.err.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert "repository" in lines[0]
+    assert lines[2].strip() == "Runbook: nightcrew runbook NC-REPOSITORY"
     assert "Traceback" not in done.err
     assert "Traceback" in cli("ticket", "list", "--debug").err
 

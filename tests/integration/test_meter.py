@@ -17,6 +17,7 @@ from tests.model_server import OVERLOADED, Call, ModelServer, Reply, model_serve
 
 from nightcrew.brains.meter import Meter
 from nightcrew.model.errors import BudgetError
+from nightcrew.reliability import FailureClass
 from nightcrew.sandbox import relay
 
 BODY = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "hello"}]}
@@ -67,6 +68,26 @@ def test_stream_is_passed_on_as_it_comes_and_counted(meter: Meter, purse: Purse)
     assert status == 200
     assert "event: message_stop" in answer
     assert next(iter(purse.took.values())).output_tokens == 8
+
+
+def test_each_charged_request_is_told_with_its_seconds_and_its_failure(purse: Purse, tmp_path: Path) -> None:
+    told: list[tuple[float, FailureClass | None]] = []
+    replies = iter([say("hi"), OVERLOADED])
+
+    def note(seconds: float, failure: FailureClass | None) -> None:
+        told.append((seconds, failure))
+
+    with (
+        model_server(script=lambda asked: next(replies)) as server,
+        Meter(purse, upstream=server.url, key="k", place=tmp_path, timeout_seconds=2, ended=note) as meter,
+    ):
+        ask(meter)
+        ask(meter, "/v1/messages/count_tokens")
+        ask(meter, stream=True)
+    with Meter(purse, upstream="http://127.0.0.1:9", key="k", place=tmp_path, timeout_seconds=2, ended=note) as meter:
+        assert ask(meter)[0] == 502
+    assert [failure for _, failure in told] == [None, FailureClass.OVERLOADED, FailureClass.NETWORK]
+    assert all(seconds >= 0 for seconds, _ in told)
 
 
 def test_nothing_passes_at_the_cap(meter: Meter, server: ModelServer, purse: Purse) -> None:

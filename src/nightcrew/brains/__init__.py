@@ -15,6 +15,7 @@ from nightcrew.brains.protocol import (
     Spent,
     Task,
     Turns,
+    Watch,
 )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Spent",
     "Task",
     "Turns",
+    "Watch",
     "brains",
     "settings_of",
     "warm",

@@ -49,7 +49,11 @@ def metered(name: str, settings: Brain, task: Task, *, upstream: str) -> Iterato
     key = key_of(name, settings)
     address = settings.base_url or upstream
     seconds = settings.timeout_seconds
-    with Meter(task.turns, upstream=address, key=key, place=task.place, timeout_seconds=seconds) as meter:
+
+    def ended(seconds: float, failure: FailureClass | None) -> None:
+        task.watch.request(name, seconds, failure)
+
+    with Meter(task.turns, upstream=address, key=key, place=task.place, timeout_seconds=seconds, ended=ended) as meter:
         yield meter
 
 

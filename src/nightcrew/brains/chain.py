@@ -29,7 +29,7 @@ class Chain:
     def work(self, task: Task) -> Answer:
         """See Brain; gives an unfinished answer if no brain could work."""
         reasons: dict[str, str] = dict(task.journal.get("unavailable") or {})
-        for brain in self._ordered(task):
+        for level, brain in enumerate(self._ordered(task)):
             if brain.name in reasons:
                 continue
             breaker = _breaker(brain.name)
@@ -46,6 +46,8 @@ class Chain:
                 task.journal.put("unavailable", reasons)
                 continue
             breaker.succeeded()
+            if level:
+                task.watch.fell_back(brain.name, level)
             return replace(answer, brain=brain.name, why=_words(reasons))
         return Answer(
             False,

@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,7 +28,8 @@ from urllib.request import getproxies, proxy_bypass
 from nightcrew.brains.passable import is_counting, is_question, is_request, without_reach
 from nightcrew.brains.protocol import MustStop, Spent, Turns
 from nightcrew.model.errors import BudgetError, NightcrewError, UsageError
-from nightcrew.reliability import Failure, classify
+from nightcrew.monitoring import telemetry
+from nightcrew.reliability import Failure, FailureClass, classify
 from nightcrew.sandbox import relay
 
 MAX_BODY = 64 << 20
@@ -65,18 +66,30 @@ class Meter:
     """A proxy for one task; use it as a context manager. ``upstream`` is the service's address, ``key`` its key.
 
     ``token`` is what the agent must present; ``port`` the TCP port on 127.0.0.1; ``directory`` holds the unix socket
-    through which a sandbox reaches it (see ``sandbox.relay``).
+    through which a sandbox reaches it (see ``sandbox.relay``). ``ended`` is told of each charged request how many
+    seconds it took, and its failure.
     """
 
-    def __init__(self, turns: Turns, *, upstream: str, key: str, place: Path, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        turns: Turns,
+        *,
+        upstream: str,
+        key: str,
+        place: Path,
+        timeout_seconds: float,
+        ended: Callable[[float, FailureClass | None], None] = lambda _seconds, _failure: None,
+    ) -> None:
         self.seen = Seen()
         self.room = threading.BoundedSemaphore(_AT_ONCE)
         self.token = f"nightcrew-{secrets.token_urlsafe(24)}"
         self.directory = place / "meter"
         self.turns = turns
+        self._ended = ended
         self.upstream: SplitResult = urlsplit(upstream.rstrip("/"))
         self.key = key
         self.timeout = timeout_seconds
+        self.within = telemetry.here()
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -136,19 +149,23 @@ class Meter:
             self.seen.requests += 1
             return name
 
-    def answered(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Note how the service answered."""
+    def answered(self, status: int, headers: Mapping[str, str], body: bytes, seconds: float) -> None:
+        """Note how the service answered a charged request, after how many seconds."""
         self.turns.alive()
         if status < _ERRORS:
             self.seen.failed_in_a_row = 0
+            self._ended(seconds, None)
             return
         self.seen.failed_in_a_row += 1
         self.seen.failure = classify(_Refused(status, headers, body))
+        self._ended(seconds, self.seen.failure.kind)
 
-    def unreachable(self, error: Exception) -> None:
-        """Note that the service did not answer."""
+    def unreachable(self, error: Exception, seconds: float | None) -> None:
+        """Note that the service did not answer; ``seconds`` is None for a request that was not charged."""
         self.seen.failed_in_a_row += 1
         self.seen.failure = classify(error)
+        if seconds is not None:
+            self._ended(seconds, self.seen.failure.kind)
 
 
 class _Refused(Exception):
@@ -255,17 +272,22 @@ class _Handler(BaseHTTPRequestHandler):
             except NightcrewError as error:
                 self._refuse(403, "permission_error", f"nightcrew: {error}")
                 return
+        asked = _told(meter, self._own_path(), body) if charged and telemetry.is_on() else {}
+        traced = telemetry.span("chat", **asked) if asked else contextlib.nullcontext(None)
+        self._sent = time.monotonic()
         try:
-            with _connected(meter) as connection:
+            with telemetry.under(meter.within), traced as self._span, _connected(meter) as connection:
                 connection.request(self.command, self.path, body or None, _headers(self.headers, meter))
                 self._give_back(connection.getresponse(), name)
         except (OSError, http.client.HTTPException) as error:
-            meter.unreachable(error)
+            meter.unreachable(error, time.monotonic() - self._sent if charged else None)
             if not self._begun:
                 self._refuse(502, "api_error", f"the model's service did not answer: {type(error).__name__}")
             self.close_connection = True
 
     _begun = False
+    _sent = 0.0
+    _span: telemetry.Span | None = None
 
     def _give_back(self, response: http.client.HTTPResponse, name: str) -> None:
         """Pass the answer on: whole if its length is known, as it comes if not.
@@ -309,9 +331,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _note(self, response: http.client.HTTPResponse, name: str, took: Spent, body: bytes) -> None:
+        if self._span is not None:
+            self._span.set(
+                **{
+                    "gen_ai.usage.input_tokens": took.input_tokens, "gen_ai.usage.output_tokens": took.output_tokens,
+                    "http.response.status_code": response.status,
+                }
+            )  # fmt: skip
+            if response.status >= _ERRORS:
+                self._span.failed(str(response.status))
         if name:
             self.server.meter.turns.spent(name, took)
-            self.server.meter.answered(response.status, dict(response.getheaders()), body)
+            seconds = time.monotonic() - self._sent
+            self.server.meter.answered(response.status, dict(response.getheaders()), body, seconds)
 
     def _refuse(self, status: int, kind: str, message: str) -> None:
         """Answer with an error, and close: a body that was not read must not be taken for the next request."""
@@ -353,6 +385,18 @@ def _counted(data: bytes, took: dict[bytes, int]) -> dict[bytes, int]:
 def _spent(took: dict[bytes, int]) -> Spent:
     into = sum(took.get(kind, 0) for kind in _INPUT)
     return Spent(into, max(took.get(b"output_tokens", 0), took.get(b"completion_tokens", 0)))
+
+
+def _told(meter: Meter, path: str, body: bytes) -> dict[str, telemetry.Value]:
+    """What is told of a request in its span: which model of whom, nothing of what is said."""
+    try:
+        model = json.loads(body).get("model")
+    except (ValueError, AttributeError):
+        model = None
+    return {
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic" if "messages" in path else "openai",
+        "gen_ai.request.model": str(model)[:200] if model else None, "server.address": meter.upstream.hostname,
+    }  # fmt: skip
 
 
 def _headers(given: Any, meter: Meter) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from nightcrew.model.errors import NightcrewError, TransientError
 from nightcrew.model.finding import Finding
 from nightcrew.model.ticket import Ticket
-from nightcrew.reliability import Failure
+from nightcrew.reliability import Failure, FailureClass
 from nightcrew.sandbox import Completed, Live
 
 
@@ -111,6 +111,26 @@ class Journal(Protocol):
         """Drop what is kept under keys that begin so."""
 
 
+class Watch(Protocol):
+    """Is told how requests to models go, for measures. It is given no text of anybody's."""
+
+    def request(self, brain: str, seconds: float, failure: FailureClass | None) -> None:
+        """A request of ``brain`` ended after ``seconds``: with an answer, or with a failure."""
+
+    def fell_back(self, brain: str, level: int) -> None:
+        """``brain`` did the work, as the ``level``-th to be asked after the first."""
+
+
+class Unwatched:
+    """Measures nothing."""
+
+    def request(self, brain: str, seconds: float, failure: FailureClass | None) -> None:
+        """See Watch."""
+
+    def fell_back(self, brain: str, level: int) -> None:
+        """See Watch."""
+
+
 class Run(Protocol):
     """Runs a command in the workspace's sandbox."""
 
@@ -135,7 +155,7 @@ class Task:
     ``kind``: to build, to look at a change and report, or to answer a person's question.
     ``findings`` are those the ticket is about. ``turns`` is
     charged before each request, ``journal`` outlives the process, ``run`` and ``open`` start commands in the sandbox.
-    ``resumed``: the workspace is as an interrupted run of this same work left it.
+    ``resumed``: the workspace is as an interrupted run of this same work left it. ``watch`` is told of each request.
     """
 
     ticket: Ticket
@@ -153,6 +173,7 @@ class Task:
     recall: Callable[[str], str] = lambda _query: "Nothing is known."
     instructions: str = ""
     resumed: bool = False
+    watch: Watch = field(default_factory=Unwatched)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from nightcrew.checks.running import Run
 from nightcrew.checks.text import read_text
 from nightcrew.model.finding import Category, Finding
 from nightcrew.model.severity import Severity
+from nightcrew.monitoring import telemetry
 
 _LIMIT = 256 * 1024 * 1024
 
@@ -20,7 +21,8 @@ _LIMIT = 256 * 1024 * 1024
 def lint(workspace: Path, *, run: Run, timeout: float) -> list[Finding]:
     """Lint findings of a workspace; raises CheckError if ruff cannot run. ``timeout`` in seconds."""
     options = [] if _has_rules(workspace) else ["--isolated"]
-    return locate(map(_hit, ruff(options, workspace, run=run, timeout=timeout)), workspace)
+    with telemetry.span("check", check="lint"):
+        return locate(map(_hit, ruff(options, workspace, run=run, timeout=timeout)), workspace)
 
 
 def ruff(options: list[str], workspace: Path, *, run: Run, timeout: float) -> list[dict[str, Any]]:

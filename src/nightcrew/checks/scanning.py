@@ -13,6 +13,7 @@ from nightcrew.checks.running import Run
 from nightcrew.checks.sarif_in import SarifReport, read_sarif
 from nightcrew.checks.text import in_tests
 from nightcrew.model.finding import Finding
+from nightcrew.monitoring import telemetry
 
 _NOISE = frozenset(f"{letter}{number}" for letter in "SB" for number in (101, 105, 106, 107))
 
@@ -41,6 +42,13 @@ class PartlyCheckedError(CheckError):
 
 def scan(name: str, scanner: Scan, workspace: Path, *, run: Run, temp: Path, timeout: float) -> ScanResult:
     """Run one scanner; nothing is raised for one that cannot run. ``timeout`` in seconds."""
+    with telemetry.span("check", check=name) as seen:
+        result = _scanned(name, scanner, workspace, run=run, temp=temp, timeout=timeout)
+        seen.set(status=result.status, findings=len(result.findings))
+    return result
+
+
+def _scanned(name: str, scanner: Scan, workspace: Path, *, run: Run, temp: Path, timeout: float) -> ScanResult:
     reason = ""
     try:
         hits = tuple(scanner(workspace, run, temp, timeout))

@@ -14,6 +14,7 @@ from nightcrew.checks.reports import report_folder
 from nightcrew.checks.results import Case, read_results
 from nightcrew.checks.running import Run
 from nightcrew.checks.text import plain_text
+from nightcrew.monitoring import telemetry
 from nightcrew.sandbox import Completed
 
 COMMAND = "the test command itself"
@@ -76,23 +77,25 @@ def run_tests(
     ``command`` is the user's own shell line, ``junit`` a glob in the workspace for the JUnit XML that it writes. A run
     that cannot be made is an outcome; nothing is raised.
     """
-    try:
-        roots: tuple[Path, ...] = ()
-        unimportable: dict[str, str] = {}
-        if environment is not None:
-            roots = import_roots(workspace, detected, environment, run=run, temp=temp, timeout=timeout)
-            unimportable = prove(workspace, detected, environment, roots, run=run)
-        if command or environment is None:
-            argv = ["/bin/sh", "-c", command] if command else list(detected.test or ())
-            if not argv:
-                return TestRun("no_tests", reason="no way to run tests was found; name one in [checks] test")
-            setting = _command_setting(environment, roots)
-            readable = environment.readable if environment else ()
-            ran = _by_command(workspace, argv, setting, readable, run, timeout, junit, network)
-        else:
-            ran = _by_pytest(environment, roots, run, temp, timeout, only, network)
-    except CheckError as error:
-        return TestRun("not_run", reason=str(error))
+    with telemetry.span("check", check="tests") as seen:
+        try:
+            roots: tuple[Path, ...] = ()
+            unimportable: dict[str, str] = {}
+            if environment is not None:
+                roots = import_roots(workspace, detected, environment, run=run, temp=temp, timeout=timeout)
+                unimportable = prove(workspace, detected, environment, roots, run=run)
+            if command or environment is None:
+                argv = ["/bin/sh", "-c", command] if command else list(detected.test or ())
+                if not argv:
+                    return TestRun("no_tests", reason="no way to run tests was found; name one in [checks] test")
+                setting = _command_setting(environment, roots)
+                readable = environment.readable if environment else ()
+                ran = _by_command(workspace, argv, setting, readable, run, timeout, junit, network)
+            else:
+                ran = _by_pytest(environment, roots, run, temp, timeout, only, network)
+        except CheckError as error:
+            return TestRun("not_run", reason=str(error))
+        seen.set(outcome=ran.outcome)
     return replace(ran, unimportable=unimportable)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from nightcrew.brains import MECHANICAL, Chain, Piece, brains
-from nightcrew.crew import memory, planning
+from nightcrew.crew import measuring, memory, planning
 from nightcrew.crew.asking import open_questions
 from nightcrew.crew.delivery import fresh_workspace, put_away, tidy
 from nightcrew.crew.desk import Desk, MustStop
@@ -79,7 +79,8 @@ def _answered(project: Project, session_id: str, question_id: str) -> dict[str, 
     workspace = fresh_workspace(desk, "answer", commit=commit, branch=None)
     task = task_of(desk, workspace, context=replace(context, extra=tuple(extra)), kind="answer")
     try:
-        made = Chain([*brains(thinking(project, session.agent), project.settings)]).work(task)
+        with project.measures.at(desk):
+            made = Chain([*brains(thinking(project, session.agent), project.settings)]).work(task)
         desk.flush()
         said = made.done if made.finished else f"No answer: {made.next or made.done}"
         return {"text": said, "brain": made.brain if made.finished else None}
@@ -114,7 +115,7 @@ def settle(tx: Tx, session_id: str, question_id: str, made: dict[str, Any]) -> s
     outcome = "answered" if made["brain"] else "not_answered"
     sessions.set_ticket_outcome(tx, session.id, str(question.ticket), outcome=outcome, handoff=handoff.id)
     memory.leave_record(tx, sessions.get(tx, session.id))
-    sessions.end(tx, session.id, outcome="done", note=f"{outcome} {question.id}")
+    measuring.session_ended(tx, sessions.end(tx, session.id, outcome="done", note=f"{outcome} {question.id}"))
     return handoff.id
 
 

@@ -54,7 +54,8 @@ def scan(project: Project, shift_id: str) -> dict[str, Any]:
             if result.status == "not_checked":
                 unchecked[name] = result.reason
         try:
-            found += lint(at.path, run=at.run, timeout=60 * project.settings.limits.scanner_minutes)
+            timeout = 60 * project.settings.limits.scanner_minutes
+            found += project.measures.check("lint", lambda: lint(at.path, run=at.run, timeout=timeout), lambda _: None)
         except CheckError as error:
             unchecked["lint"] = str(error)
     tidy(desk.place)

@@ -19,7 +19,7 @@ from nightcrew.approvals import (
 )
 from nightcrew.approvals.decide import GROUP
 from nightcrew.approvals.signer import counter_of
-from nightcrew.crew import admission, rules
+from nightcrew.crew import admission, measuring, rules
 from nightcrew.crew.asking import INBOX, ask_back
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs
@@ -321,7 +321,8 @@ def _approve(project: Project, tx: Tx, review: Review, approval: Approval, actor
     if len({one.reviewer for one in counted}) < rules.needs_of(project, tx, review).approvals:
         rules.hand_on(project, tx, review, reason=f"{approval.reviewer} approved it", actor=actor)
         return
-    reviews.settle(tx, review.id, Decision.APPROVE, reviewer=approval.reviewer, comment=approval.comment)
+    settled = reviews.settle(tx, review.id, Decision.APPROVE, reviewer=approval.reviewer, comment=approval.comment)
+    measuring.review_decided(tx, settled)
     tickets.apply_approved(
         tx,
         review.ticket,
@@ -335,7 +336,8 @@ def _approve(project: Project, tx: Tx, review: Review, approval: Approval, actor
 
 
 def _reject(project: Project, tx: Tx, review: Review, approval: Approval, actor: str) -> None:
-    reviews.settle(tx, review.id, Decision.REJECT, reviewer=approval.reviewer, comment=approval.comment)
+    settled = reviews.settle(tx, review.id, Decision.REJECT, reviewer=approval.reviewer, comment=approval.comment)
+    measuring.review_decided(tx, settled)
     note = f"rejected by {approval.reviewer} in {review.id}: {approval.comment}"[:500]
     tickets.apply(tx, review.ticket, Event.REJECT, actor=actor, reason=approval.comment, note=note)
     if review.on_approve is not Event.APPROVE_WORK:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from nightcrew.brains import MustStop
+from nightcrew.crew import measuring
 from nightcrew.crew.project import Project
 from nightcrew.model.budget import Budget
 from nightcrew.model.errors import BudgetError
@@ -72,8 +73,8 @@ class Desk:
     def __post_init__(self) -> None:
         self.last_event = self.project.clock()
 
-    def charge(self, key: str) -> None:
-        """Charge one turn, in the store, before it is taken.
+    def charge(self, key: str, *, brain: str = "") -> None:
+        """Charge one turn, in the store, before it is taken; ``brain`` takes it.
 
         Raises BudgetError at one of the session's caps, MustStop if the shift was told to stop or its time is over.
         """
@@ -81,7 +82,10 @@ class Desk:
             if reason := self._why_stop(tx):
                 raise MustStop(reason)
             self._check_caps(tx)
+            before = turns.used(tx, self.session)
             self._used = turns.charge(tx, self.session, f"{self.ticket.id}/{key}", self.ticket.id, self.budget.hard)
+            if self._used > before:  # Else it was charged before the process died.
+                measuring.charged(tx, self.agent, brain)
         self.last_event = self.project.clock()
 
     @contextmanager

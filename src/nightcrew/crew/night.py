@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nightcrew.crew import planning
+from nightcrew.crew import alerting, measuring, planning
 from nightcrew.crew.planning import brain_names
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs, write_atomically
@@ -15,6 +15,8 @@ from nightcrew.crew.report import Report, latest, markdown
 from nightcrew.crew.workspace import workable
 from nightcrew.model.errors import BusyError, ConfigurationError, SandboxError, UsageError
 from nightcrew.model.manifest import parse
+from nightcrew.monitoring import telemetry
+from nightcrew.monitoring.pushing import pushing
 from nightcrew.store import ledger, locks, manifests, sessions, shifts, turns
 from nightcrew.store.store import Tx
 
@@ -67,18 +69,42 @@ def run_shift(
     workable(project.root)
     project.verify_ledger()
     deadline = _deadline(project, until, max_minutes)
-    with _lock(project), _engine(project) as (engine, shift_workflow, _):
+    pushed = pushing(project.store, project.repository_id)
+    with _lock(project), pushed, alerting.watched(project), _engine(project) as (engine, shift_workflow, _):
         with project.store.begin() as tx:
             running = shifts.current(tx)
             shift = running or shifts.start(
                 tx, agents=chosen, brain=brain, deadline=deadline, sandbox=project.settings.sandbox.mode
             )
             shift_id = shift.id
-        engine.start(shift_workflow, shift_id, shift_id)
-        _follow(project, engine, shift_id, shift_id, on_progress)
+        with telemetry.whole(project.repository_id, f"shift:{shift_id}", started=shift.started) as seen:
+            engine.start(shift_workflow, shift_id, shift_id)
+            with _ended_if_broken(project, shift_id):
+                _follow(project, engine, shift_id, shift_id, on_progress)
+            seen.set(outcome=_outcome(project, shift_id))
+        project.measures.flush()
     report = latest(project, shift_id)
     write_atomically(project.state_dir / "reports" / f"{shift_id}.md", markdown(report).encode())
     return report
+
+
+@contextmanager
+def _ended_if_broken(project: Project, shift_id: str) -> Iterator[None]:
+    """A shift that broke is ended as that: its workflow will never go on, and the next shift has to begin anew."""
+    from nightcrew.crew.shift import fail_shift
+    from nightcrew.engine import WorkflowCancelled, WorkflowFailed, WorkflowQuarantined
+
+    try:
+        yield
+    except (WorkflowFailed, WorkflowQuarantined, WorkflowCancelled) as error:
+        with project.store.begin() as tx:
+            fail_shift(tx, shift_id, str(error))
+        raise
+
+
+def _outcome(project: Project, shift_id: str) -> str | None:
+    with project.store.read() as tx:
+        return shifts.get(tx, shift_id).outcome
 
 
 def _check_brains(project: Project, brain: str | None) -> None:
@@ -116,16 +142,22 @@ def run_work(
     _check_brains(project, None)
     workable(project.root)
     project.verify_ledger()
-    with _lock(project), _engine(project) as (engine, _, session_workflow):
+    pushed = pushing(project.store, project.repository_id)
+    with _lock(project), pushed, alerting.watched(project), _engine(project) as (engine, _, session_workflow):
         unfinished = _unfinished_work(project, engine, agent)
         if unfinished is None:
             session, shift_id = _begin_work(project, agent, manifest)
         else:
             session, shift_id = unfinished
-        engine.start(session_workflow, session, session)
-        outcome = _worked(project, engine, session, shift_id, on_progress)
+        with project.store.read() as tx:
+            began = shifts.get(tx, shift_id).started
+        with telemetry.whole(project.repository_id, f"shift:{shift_id}", started=began) as seen:
+            engine.start(session_workflow, session, session)
+            outcome = _worked(project, engine, session, shift_id, on_progress)
+            seen.set(outcome=outcome)
         with project.store.begin() as tx:
-            shifts.end(tx, shift_id, outcome=outcome)
+            measuring.shift_ended(tx, shifts.end(tx, shift_id, outcome=outcome))
+        project.measures.flush()
         publish_handoffs(project)
         project.pin_ledger()
     return latest(project, shift_id)
@@ -231,7 +263,7 @@ def _follow(
             engine.result(workflow_id, timeout_seconds=POLL_SECONDS)
             return
         except TimeoutError:
-            pass
+            project.measures.flush_if_due()
         except KeyboardInterrupt:
             if stopping:
                 raise

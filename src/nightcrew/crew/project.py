@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nightcrew.approvals import ServiceSigner, TrustAnchor, service_signer
 from nightcrew.approvals.service import sealing_key
@@ -19,6 +20,9 @@ from nightcrew.model.settings import Settings
 from nightcrew.pipeline.pinned import continued, hash_of, require_whole
 from nightcrew.store import ledger
 from nightcrew.store.store import Store
+
+if TYPE_CHECKING:
+    from nightcrew.crew.measuring import Measures
 
 STATE = ".nightcrew"
 SETTINGS_FILE = "nightcrew.toml"
@@ -52,6 +56,13 @@ class Project:
     def store(self) -> Store:
         """The state database, opened."""
         return Store(self.database_url, seal_key=sealing_key(self.service), clock=self.clock)
+
+    @cached_property
+    def measures(self) -> "Measures":
+        """What this process measures."""
+        from nightcrew.crew.measuring import Measures
+
+        return Measures(self.store, self.clock)
 
     @property
     def database_url(self) -> str:

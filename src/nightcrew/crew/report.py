@@ -4,17 +4,21 @@ from datetime import datetime
 
 from pydantic import Field
 
-from nightcrew.crew import alerting, github_reviews, rules
+from nightcrew.crew import github_reviews, rules
+from nightcrew.crew.health import health_in
 from nightcrew.crew.project import Project
 from nightcrew.model.document import Document
-from nightcrew.model.errors import NotFoundError
+from nightcrew.model.errors import NightcrewError, NotFoundError
 from nightcrew.model.handoff import Handoff
 from nightcrew.model.review import WAITING, ReviewState
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import State
-from nightcrew.store import handoffs, ledger, reviews, sessions, shifts, tickets, turns
+from nightcrew.store import alert_messages, browsing, handoffs, ledger, reviews, sessions, shifts, tickets, turns
 from nightcrew.store.shifts import Shift
 from nightcrew.store.store import Tx
+
+_LEFT = ("deferred", "sent_back", "not_started")
+"""What becomes of a ticket in a session that did not finish it."""
 
 
 class SessionLine(Document):
@@ -89,6 +93,7 @@ class Report(Document):
     not_checked: tuple[Unchecked, ...] = ()
     checks: tuple[CheckLine, ...] = ()
     quarantined: tuple[Note, ...] = ()
+    health: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -104,13 +109,22 @@ def latest(project: Project, shift: str | None = None) -> Report:
         return build_report(project, tx, found.id)
 
 
+def shifts_before(project: Project, limit: int = 14) -> list[Shift]:
+    """The last shifts, newest first."""
+    with project.store.read() as tx:
+        return shifts.list(tx, limit=limit)
+
+
 def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
     """Put the report together from what is stored."""
     shift = shifts.get(tx, shift_id)
     ran = sessions.list(tx, shift=shift_id)
     written = [handoff for session in ran for handoff in handoffs.list(tx, session=session.id)]
-    by_id = {ticket.id: ticket for ticket in tickets.all(tx)}
-    merged = [ticket for ticket in by_id.values() if ticket.state is State.DONE and _merged_in(tx, ticket.id, shift_id)]
+    aside = tickets.all(tx, states=[State.QUARANTINED])
+    left = [row.ticket for session in ran for row in session.tickets if row.outcome in _LEFT]
+    by_id = {ticket.id: ticket for ticket in tickets.some(tx, left)}
+    used = turns.totals(tx, [session.id for session in ran])
+    merged = [one for one in tickets.some(tx, _merged_in(tx, shift)) if one.state is State.DONE]
     notes = [] if project.settings.sandbox.mode != "off" else ["the sandbox was off, by nightcrew.toml"]
     notes += [*_late(tx, shift), *_untold(tx, shift), *_elsewhere(tx, shift)]
     return Report(
@@ -123,12 +137,12 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
                 session=session.id,
                 agent=session.agent,
                 tickets=tuple(row.ticket for row in session.tickets),
-                turns=turns.used(tx, session.id),
+                turns=used[session.id].turns,
                 soft=session.budget.soft,
                 hard=session.budget.hard,
                 outcome=session.outcome or session.state,
-                tokens=(took := turns.usage(tx, session.id)).tokens,
-                dollars=took.microdollars / 1e6,
+                tokens=used[session.id].usage.tokens,
+                dollars=used[session.id].usage.microdollars / 1e6,
             )
             for session in ran
         ),
@@ -138,17 +152,18 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
             Waiting(
                 id=review.id,
                 ticket=review.ticket,
-                title=by_id[review.ticket].title,
+                title=review.title or "(its ticket is not in the database)",
                 reason=review.reason,
-                severity=review.severity,
+                severity=Severity(review.severity),
             )
-            for review in reviews.list(tx, states=WAITING, broken=[])
+            for review in browsing.review_rows(tx, WAITING)
+            if review.severity in set(Severity)
         ),
         deferred=tuple(
             Note(ticket=row.ticket, reason=by_id[row.ticket].note or "not started before the shift stopped")
             for session in ran
             for row in session.tickets
-            if row.outcome in ("deferred", "sent_back", "not_started")
+            if row.outcome in _LEFT
         ),
         merged=tuple(Merged(ticket=t.id, title=t.title, head=t.head or "") for t in merged),
         not_checked=(*_baseline_unchecked(tx, shift), *_unchecked(written)),
@@ -157,11 +172,20 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
             for handoff in written
             for check in handoff.checks
         ),
-        quarantined=tuple(
-            Note(ticket=ticket.id, reason=ticket.note) for ticket in by_id.values() if ticket.state is State.QUARANTINED
-        ),
+        quarantined=tuple(Note(ticket=ticket.id, reason=ticket.note) for ticket in aside),
+        health=tuple(_health(project, tx)),
         notes=tuple(notes),
     )
+
+
+def _health(project: Project, tx: Tx) -> list[str]:
+    """What is wrong with the agents, or in one line that nothing is."""
+    try:
+        found = health_in(project, tx, tx.now())
+    except NightcrewError as error:  # A damaged row is no reason not to end the night.
+        return [f"the health of the agents cannot be told: {error}"]
+    wrong = [f"{problem.message} Runbook: {problem.runbook}" for one in found for problem in one.problems]
+    return wrong or [f"all {len(found)} agents are well"]
 
 
 def _late(tx: Tx, shift: Shift) -> list[str]:
@@ -176,10 +200,13 @@ def _late(tx: Tx, shift: Shift) -> list[str]:
 
 def _untold(tx: Tx, shift: Shift) -> list[str]:
     """Alerts that did not reach everybody they were for."""
-    entry = ledger.latest_for(tx, alerting.SUBJECT)
-    if entry is None or datetime.fromisoformat(entry.at) < shift.started:
-        return []
-    return [f"an alert was not delivered: {problem}" for problem in ledger.data(entry)["problems"]]
+    lines = []
+    for message in reversed(alert_messages.since(tx, shift.started)):
+        if message.problem and message.state in ("waiting", "sending", "failed"):
+            lines.append(f"an alert was not delivered: {message.problem}")
+        elif message.problem and message.state == "sent":
+            lines.append(f"an alert came by {message.taken_by} only: {message.problem}")
+    return lines
 
 
 def _elsewhere(tx: Tx, shift: Shift) -> list[str]:
@@ -200,13 +227,10 @@ def _baseline_unchecked(tx: Tx, shift: Shift) -> list[Unchecked]:
     return [Unchecked(ticket="baseline", check=name, reason=reason) for name, reason in missing.items()]
 
 
-def _merged_in(tx: Tx, ticket: str, shift_id: str) -> bool:
-    shift = shifts.get(tx, shift_id)
-    entry = next((e for e in ledger.entries(tx, subject=f"ticket:{ticket}") if e.action == "ticket.merge"), None)
-    if entry is None:
-        return False
-    at = datetime.fromisoformat(entry.at)
-    return at >= shift.started and (shift.ended is None or at <= shift.ended)
+def _merged_in(tx: Tx, shift: Shift) -> list[str]:
+    """The tickets that were merged while the shift ran, in the order of their numbers."""
+    found = ledger.subjects_between(tx, "ticket.merge", shift.started, shift.ended)
+    return sorted((subject.partition(":")[2] for subject in found), key=lambda name: (len(name), name))
 
 
 def _severities(written: list[Handoff]) -> dict[str, int]:
@@ -242,6 +266,7 @@ def markdown(report: Report) -> str:
             [f"{s.session} {s.agent}: {', '.join(s.tickets)}; {_used(s)}; {s.outcome}" for s in report.sessions],
         ),
         _section("Findings", [f"{severity}: {count}" for severity, count in report.findings.items() if count]),
+        _section("Agent health", list(report.health)),
         _section("Notes", list(report.notes)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

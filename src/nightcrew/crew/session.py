@@ -1,11 +1,12 @@
 """A session: one run of one agent over one manifest, as a durable workflow."""
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nightcrew.brains import MECHANICAL, Chain, brains
-from nightcrew.crew import admission, memory
+from nightcrew.crew import admission, measuring, memory
 from nightcrew.crew.agents import build, qa, security
 from nightcrew.crew.delivery import tidy
 from nightcrew.crew.desk import Desk, MustStop, place_of
@@ -19,6 +20,7 @@ from nightcrew.model.handoff import Check, HandoffKind, Verdict
 from nightcrew.model.manifest import Line, Manifest, parse
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import Event, State
+from nightcrew.monitoring import telemetry
 from nightcrew.store import findings, ledger, manifests, sessions, shifts, tickets
 from nightcrew.store.store import Tx
 
@@ -38,6 +40,13 @@ def session_body(project: Project, engine: "Engine") -> Callable[[str], dict[str
 
     def run(session_id: str) -> dict[str, Any]:
         opened = engine.transaction("open", on(_open, session_id))
+        began = datetime.fromisoformat(opened["started"])
+        with telemetry.whole(project.repository_id, *opened["path"], started=began, agent=opened["agent"]) as seen:
+            closed = work(session_id, opened)
+            seen.set(outcome=closed["outcome"])
+        return closed
+
+    def work(session_id: str, opened: dict[str, Any]) -> dict[str, Any]:
         agent, lines = opened["agent"], [Line.read(line, source="manifest") for line in opened["lines"]]
         stopped = ""
         for line in lines:
@@ -61,7 +70,8 @@ def _open(tx: Tx, session_id: str) -> dict[str, Any]:
     session = sessions.start(tx, session_id)
     agent, data = manifests.get(tx, session.manifest)
     manifest: Manifest = parse(data, source=session.manifest)
-    return {"agent": agent, "lines": [line.plain() for line in manifest.tickets]}
+    lines = [line.plain() for line in manifest.tickets]
+    return {"agent": agent, "lines": lines, "path": _path(session), "started": tx.stamp()}
 
 
 def _stop_reason(project: Project, session_id: str) -> str | None:
@@ -115,7 +125,19 @@ def _work(project: Project, session_id: str, line: Line) -> dict[str, Any]:
         text = f"The process died {MAX_TRIES} times while this ticket was worked."
         then = "See what kills it, then release the ticket."
         return Outcome(kind=HandoffKind.DEFERRAL, done=text, next=then, failure="NC-CRASH-LOOP").plain()
-    return _worked(project, session_id, line).plain()
+    with project.store.read() as tx:
+        path = _path(sessions.get(tx, session_id))
+    with telemetry.within(project.repository_id, *path), telemetry.span("ticket", ticket=line.ticket) as seen:
+        outcome = _worked(project, session_id, line)
+        seen.set(handoff=outcome.kind, verdict=outcome.verdict, brain=outcome.brain)
+        if outcome.failure:
+            seen.failed(outcome.failure)
+    return outcome.plain()
+
+
+def _path(session: sessions.Session) -> list[str]:
+    """Where a session is in its trace."""
+    return [*([f"shift:{session.shift}"] if session.shift else []), f"session:{session.id}"]
 
 
 def _count_try(project: Project, session_id: str, ticket: str) -> int:
@@ -139,12 +161,13 @@ def _worked(project: Project, session_id: str, line: Line) -> Outcome:
     desk = Desk.of(project, session, ticket, line, later)
     names = [shift.brain] if shift is not None and shift.brain else brain_names(project, session.agent)
     try:
-        if session.agent in project.settings.builders:
-            return build.work(desk, Chain([*brains(names, project.settings)]), known, context)
-        reading = [name for name in names if name != MECHANICAL]
-        reader = Chain([*brains(reading, project.settings)]) if reading else None
-        check = qa.work if session.agent == "qa" else security.work
-        return check(desk, reader, context)
+        with project.measures.at(desk):
+            if session.agent in project.settings.builders:
+                return build.work(desk, Chain([*brains(names, project.settings)]), known, context)
+            reading = [name for name in names if name != MECHANICAL]
+            reader = Chain([*brains(reading, project.settings)]) if reading else None
+            check = qa.work if session.agent == "qa" else security.work
+            return check(desk, reader, context)
     except (MustStop, TransientError) as error:
         return Outcome(kind=HandoffKind.DEFERRAL, done=f"The work had to stop: {error}", next="Take it up again.")
     except Exception as error:  # One ticket's fault is that ticket's outcome, whatever it is: the others go on.
@@ -182,5 +205,5 @@ def _close(tx: Tx, session_id: str, stopped: str) -> dict[str, Any]:
     session = sessions.get(tx, session_id)
     memory.leave_record(tx, session)
     outcome = "stopped" if stopped else "done"
-    sessions.end(tx, session_id, outcome=outcome, note=stopped)
+    measuring.session_ended(tx, sessions.end(tx, session_id, outcome=outcome, note=stopped))
     return {"outcome": outcome, "tickets": {row.ticket: row.outcome for row in session.tickets}}

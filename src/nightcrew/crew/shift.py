@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nightcrew.crew import admission, answering, baseline, github_reviews, inbox, merger, planning
+from nightcrew.crew import admission, answering, baseline, github_reviews, inbox, measuring, merger, planning
 from nightcrew.crew.planning import brain_names
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs
@@ -12,6 +12,7 @@ from nightcrew.crew.report import build_report
 from nightcrew.model.errors import IntegrityError
 from nightcrew.model.manifest import parse
 from nightcrew.model.ticket import Event, State
+from nightcrew.monitoring import telemetry
 from nightcrew.store import manifests, sessions, shifts, tickets
 from nightcrew.store.store import Tx
 
@@ -26,6 +27,10 @@ def shift_body(project: Project, engine: "Engine", session: "Workflow") -> Calla
     """The durable workflow's function: runs the shift of the given id and gives its outcome."""
 
     def run(shift_id: str) -> str:
+        with telemetry.within(project.repository_id, f"shift:{shift_id}"):
+            return night(shift_id)
+
+    def night(shift_id: str) -> str:
         store = project.store
         engine.step("reviews elsewhere", lambda: github_reviews.collect(project))
         _look_at_deadlines(project, engine, "before")
@@ -143,7 +148,15 @@ def fail_session(tx: Tx, session_id: str, error: str) -> None:
         if tickets.get(tx, row.ticket).state is State.BUILDING and _is_genuine(tx, row.ticket, reason):
             tickets.apply(tx, row.ticket, Event.QUARANTINE, actor="shift", reason=reason, note=reason[:500])
         sessions.set_ticket_outcome(tx, session_id, row.ticket, outcome="failed")
-    sessions.end(tx, session_id, outcome="failed", note=error[:500])
+    measuring.session_ended(tx, sessions.end(tx, session_id, outcome="failed", note=error[:500]))
+
+
+def fail_shift(tx: Tx, shift_id: str, error: str) -> None:
+    """End a shift whose own workflow broke, and what is open of its sessions."""
+    for session in sessions.list(tx, shift=shift_id):
+        if session.state != "ended":
+            fail_session(tx, session.id, error)
+    measuring.shift_ended(tx, shifts.end(tx, shift_id, outcome="failed"))
 
 
 def _is_genuine(tx: Tx, ticket: str, reason: str) -> bool:
@@ -157,5 +170,5 @@ def _is_genuine(tx: Tx, ticket: str, reason: str) -> bool:
 
 
 def _end(project: Project, tx: Tx, shift_id: str, outcome: str) -> None:
-    shifts.end(tx, shift_id, outcome=outcome)
+    measuring.shift_ended(tx, shifts.end(tx, shift_id, outcome=outcome))
     shifts.set_report(tx, shift_id, build_report(project, tx, shift_id).plain())

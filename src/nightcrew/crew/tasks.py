@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from nightcrew.brains import Context, Left, MustStop, Spent, Task
-from nightcrew.crew import memory
+from nightcrew.crew import measuring, memory
 from nightcrew.crew.desk import Desk
 from nightcrew.crew.workspace import Workspace
 from nightcrew.model.finding import Finding
 from nightcrew.sandbox import Completed
 from nightcrew.store import journal, ledger, shifts, turns
+from nightcrew.store.store import Tx
 
 _POLL_SECONDS = 0.5
 _TO_WORK_AFTER = timedelta(minutes=2)
@@ -39,19 +40,21 @@ def task_of(
         found = memory.recall(desk.project, query, 5)
         return "\n\n".join(memory.as_text(one.record) for one in found) or "Nothing fits."
 
+    kept = DeskJournal(desk)
     return Task(
         ticket=desk.ticket,
         workspace=workspace.path,
         findings=findings,
         context=context,
         run=run,
-        turns=DeskTurns(desk),
+        turns=DeskTurns(desk, kept),
         agent=desk.agent,
         session=desk.session,
         kind=kind,
         place=desk.place,
         open=desk.opener(workspace.path, readable=workspace.borrowed),
-        journal=DeskJournal(desk),
+        journal=kept,
+        watch=desk.project.measures,
         recall=recall,
         instructions=instructions,
         resumed=resumed,
@@ -61,18 +64,30 @@ def task_of(
 class DeskTurns:
     """The session's budget, as brains see it: see ``brains.Turns``."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, kept: "DeskJournal | None" = None) -> None:
         self._desk = desk
+        self._kept = kept
+
+    @property
+    def _brain(self) -> str:
+        """Who is at work."""
+        return str((self._kept and self._kept.get("brain")) or "")
 
     def charge(self, key: str) -> None:
         """Charge one turn before it is taken."""
-        self._desk.charge(key)
+        self._desk.charge(key, brain=self._brain)
 
     def spent(self, key: str, spent: Spent) -> None:
         """Note what a turn took."""
         desk = self._desk
         usage = turns.Usage(spent.input_tokens, spent.output_tokens, round((spent.dollars or 0.0) * 1e6))
-        desk.soon(lambda tx: turns.note_usage(tx, desk.session, f"{desk.ticket.id}/{key}", usage))
+        brain = self._brain
+
+        def note(tx: Tx) -> None:
+            turns.note_usage(tx, desk.session, f"{desk.ticket.id}/{key}", usage)
+            measuring.took(tx, desk.agent, brain, usage)
+
+        desk.soon(note)
         self.alive()
 
     def left(self) -> Left:

@@ -56,7 +56,9 @@ class ModelBrain:
         return asyncio.run(self._work(task, model_of(self._name, self._settings)))
 
     async def _work(self, task: Task, model: Model) -> Answer:
-        metered = Metered(model, task, context_tokens=self._settings.context_tokens, retry=self._retry)
+        metered = Metered(
+            model, task, brain=self._name, context_tokens=self._settings.context_tokens, retry=self._retry
+        )
         if not task.resumed:
             task.journal.forget("tool")  # This workspace has nothing of what they did: they are called again.
         tools = Tools(task)

@@ -22,6 +22,7 @@ from pydantic_ai.settings import ModelSettings
 from nightcrew.brains import prompt
 from nightcrew.brains.protocol import BrainUnavailable, MustStop, Spent, Task
 from nightcrew.model.errors import BudgetError
+from nightcrew.monitoring import telemetry
 from nightcrew.reliability import Failure, FailureClass, Retry, classify
 
 _ANSWER: TypeAdapter[ModelResponse] = TypeAdapter(ModelResponse)
@@ -36,11 +37,12 @@ RETRY = Retry(attempts=5, base=1.0, cap=30.0, deadline=300.0)
 
 
 class Metered(WrapperModel):
-    """``wrapped``, for one task. ``notices`` says what was left out of requests."""
+    """``wrapped``, for one task of ``brain``. ``notices`` says what was left out of requests."""
 
-    def __init__(self, wrapped: Model, task: Task, *, context_tokens: int, retry: Retry = RETRY) -> None:
+    def __init__(self, wrapped: Model, task: Task, *, brain: str, context_tokens: int, retry: Retry = RETRY) -> None:
         super().__init__(wrapped)
         self._task = task
+        self._brain = brain
         self._room = context_tokens * _CHARACTERS_PER_TOKEN
         self._retry = retry
         self._number = 0
@@ -81,15 +83,20 @@ class Metered(WrapperModel):
             fitted = self._with_wrap_up(self._fitted(messages))
             key = f"request {self._number} {uuid.uuid4().hex[:12]}"
             self._task.turns.charge(key)
+            sent = time.monotonic()
             try:
-                answer = await self.wrapped.request(fitted, settings, parameters)
+                with telemetry.span(f"chat {self.model_name}", **_asked(self.wrapped)) as seen:
+                    answer = await self.wrapped.request(fitted, settings, parameters)
+                    seen.set(**_answer_attributes(answer))
             except (BudgetError, MustStop):
                 raise
             except Exception as error:
                 failure = classify(error)
+                self._task.watch.request(self._brain, time.monotonic() - sent, failure.kind)
                 tries = self._after(failure, tries, time.monotonic() - began, messages)
                 began = time.monotonic() if tries == 0 else began
                 continue
+            self._task.watch.request(self._brain, time.monotonic() - sent, None)
             self._task.turns.spent(key, _spent(answer))
             return answer
 
@@ -178,6 +185,21 @@ def _without_results(parts: Sequence[ModelRequestPart]) -> tuple[list[ModelReque
         else:
             kept.append(part)
     return kept, saved, count
+
+
+def _asked(model: Model) -> dict[str, telemetry.Value]:
+    """What is told of a request: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/, without content."""
+    return {
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": model.system, "gen_ai.request.model": model.model_name,
+    }  # fmt: skip
+
+
+def _answer_attributes(answer: ModelResponse) -> dict[str, telemetry.Value]:
+    return {
+        "gen_ai.response.model": answer.model_name,
+        "gen_ai.usage.input_tokens": answer.usage.input_tokens,
+        "gen_ai.usage.output_tokens": answer.usage.output_tokens,
+    }
 
 
 def _spent(answer: ModelResponse) -> Spent:

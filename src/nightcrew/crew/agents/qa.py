@@ -19,6 +19,7 @@ from nightcrew.model.errors import IntegrityError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import Change, Check, HandoffKind, Verdict
 from nightcrew.model.severity import highest
+from nightcrew.reliability import FailureClass
 
 
 def work(desk: Desk, brain: Chain | None, context: Context) -> Outcome:
@@ -121,7 +122,7 @@ def _run(desk: Desk, side: Checkout, only: tuple[str, ...] = ()) -> TestRun:
         detected, environment = environment_of(desk, side)
     except CheckError as error:
         return TestRun("not_run", reason=str(error))
-    look = partial(
+    tests = partial(
         run_tests,
         side.path,
         detected,
@@ -134,10 +135,16 @@ def _run(desk: Desk, side: Checkout, only: tuple[str, ...] = ()) -> TestRun:
         only=only,
         network=settings.checks.network,
     )
+    look = partial(desk.project.measures.check, "tests", tests, _unmade)
     if only or environment is None or not environment.lasting:
         return look()
     what = f"tests in {environment.key}"
     return remembered(desk, what, side.workspace.base, TestRun, look, keep=lambda done: done.outcome == "ran")
+
+
+def _unmade(ran: TestRun) -> FailureClass | None:
+    """Why a run of the tests says nothing, for measures."""
+    return {"timeout": FailureClass.TIMEOUT, "not_run": FailureClass.BUG}.get(ran.outcome)
 
 
 def _lint(desk: Desk, base: Checkout, head: Checkout) -> tuple[list[Check], list[Finding]]:
@@ -151,7 +158,12 @@ def _lint(desk: Desk, base: Checkout, head: Checkout) -> tuple[list[Check], list
                 "lint",
                 side.workspace.base,
                 list[Finding],
-                partial(lint, side.path, run=side.run, timeout=timeout),
+                partial(
+                    desk.project.measures.check,
+                    "lint",
+                    partial(lint, side.path, run=side.run, timeout=timeout),
+                    lambda _: None,
+                ),
                 keep=lambda _: True,
             )
             for side in (base, head)

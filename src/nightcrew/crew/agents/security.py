@@ -18,6 +18,7 @@ from nightcrew.model.errors import IntegrityError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import Change, Check, HandoffKind, Verdict
 from nightcrew.model.severity import highest
+from nightcrew.reliability import FailureClass
 
 
 def work(desk: Desk, brain: Chain | None, context: Context) -> Outcome:
@@ -79,10 +80,18 @@ def scan_all(desk: Desk, at: Checkout) -> Iterator[tuple[str, ScanResult]]:
     commands = [(scanner.name, scanner.command) for scanner in settings.scanner]
     for name, scanner in configured(settings.checks.scanners, commands, network=settings.checks.network).items():
         timeout = 60 * settings.limits.scanner_minutes
-        look = partial(scan, name, scanner, at.path, run=at.run, temp=at.temp, timeout=timeout)
+        scanned = partial(scan, name, scanner, at.path, run=at.run, temp=at.temp, timeout=timeout)
+        look = partial(desk.project.measures.check, name, scanned, _unmade)
         yield (
             name,
             remembered(
                 desk, f"scan {name}", at.workspace.base, ScanResult, look, keep=lambda r: r.status != "not_checked"
             ),
         )
+
+
+def _unmade(result: ScanResult) -> FailureClass | None:
+    """Why a scan says nothing, for measures."""
+    if result.status != "not_checked":
+        return None
+    return FailureClass.TIMEOUT if "ran out of time" in result.reason else FailureClass.BUG

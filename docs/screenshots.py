@@ -1,12 +1,14 @@
-"""Take the pictures in docs/images: the demo's inbox in a real Chromium.
+"""Take the pictures in docs/images: the demo's inbox, and the timeline of an incident, in a real Chromium.
 
-Run: ``python docs/screenshots.py``. It needs a Chromium and the development dependencies; the pictures differ by the
-time of day only.
+Run: ``python docs/screenshots.py [inbox|timeline]``. It needs a Chromium and the development dependencies; the pictures
+differ by the time of day, those of the timeline by how busy the machine is too.
 """
 
 import os
+import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +16,9 @@ from playwright.sync_api import Page, expect
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.browser import authenticator, chromium, served
+from tests import incident
+from tests.browser import NIGHTCREW, authenticator, chromium, served
+from tests.faults import crew_repository
 
 from nightcrew.crew.demo import play
 
@@ -29,6 +33,13 @@ PICTURES: tuple[tuple[str, str, Literal["light", "dark"], dict[str, Any]], ...] 
     ("review-dark", "review", "dark", DESKTOP),
     ("inbox-phone", "inbox", "light", PHONE),
     ("review-phone", "review", "light", PHONE),
+)
+
+INCIDENT: tuple[tuple[str, Literal["light", "dark"], dict[str, Any]], ...] = (
+    ("timeline", "light", {"viewport": {"width": 1280, "height": 1480}}),
+    ("timeline-dark", "dark", {"viewport": {"width": 1280, "height": 1480}}),
+    ("timeline-phone", "light", {**PHONE, "viewport": {"width": 390, "height": 1180}}),
+    ("timeline-phone-dark", "dark", {**PHONE, "viewport": {"width": 390, "height": 1180}}),
 )
 
 
@@ -47,8 +58,33 @@ def take(folder: Path) -> None:
         state = context.storage_state()
         for name, what, scheme, device in PICTURES:
             page = browser.new_context(**device, color_scheme=scheme, storage_state=state).new_page()
-            page.goto(f"{origin}/" if what == "inbox" else f"{origin}/reviews/{change}")
+            page.goto(f"{origin}/inbox" if what == "inbox" else f"{origin}/reviews/{change}")
             expect(page.get_by_role("heading", level=1)).to_be_visible()
+            page.screenshot(path=str(IMAGES / f"{name}.png"))
+
+
+def take_timeline(folder: Path) -> None:
+    """Play the incident in a repository in ``folder`` and take pictures of its timeline, its failures marked."""
+    places = {"NIGHTCREW_CONFIG_DIR": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
+    environment = {**os.environ, **crew_repository.environment(folder), **places}
+    repository = folder / "shop"
+    crew_repository.make(repository, environment)
+    subprocess.run([NIGHTCREW, "init", "--yes"], cwd=repository, env=environment, check=True, capture_output=True)
+    began = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1)
+    played = incident.play(repository, environment, began)
+    times = {"from": played.start, "to": played.end, "under_from": played.fails, "under_to": played.mended}
+    query = "&".join(f"{name}={at.isoformat().replace('+00:00', 'Z')}" for name, at in times.items())
+    with chromium() as browser, served(repository, environment, more=("--no-open",)) as link:
+        context = browser.new_context()
+        context.new_page().goto(link)
+        state = context.storage_state()
+        for name, scheme, device in INCIDENT:
+            page = browser.new_context(**device, color_scheme=scheme, storage_state=state).new_page()
+            page.goto(f"{link.partition('/enter')[0]}/timeline?subject=pipeline:payments&{query}")
+            expect(page.locator("#chart[data-drawn]")).to_be_visible()
+            expect(page.locator("#under tr.failed").first).to_be_attached()
+            if "phone" in name:
+                page.locator("figure.chart").evaluate("(chart) => scrollTo(0, chart.offsetTop - 70)")
             page.screenshot(path=str(IMAGES / f"{name}.png"))
 
 
@@ -62,5 +98,7 @@ def enrol(page: Page, origin: str) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="shots") as place:
-        take(Path(place))
+    wanted = sys.argv[1:] or ["inbox", "timeline"]
+    for what in wanted:
+        with tempfile.TemporaryDirectory(prefix="shots") as place:
+            {"inbox": take, "timeline": take_timeline}[what](Path(place))

@@ -80,7 +80,7 @@ def test_from_the_first_touch_to_the_merged_commit(night: Any) -> None:
         assert [one["kind"] for one in night("reviewer", "list", "--json").json()] == ["passkey"]
 
         # The inbox, the review, its diff; a title of an agent stays text.
-        page.goto(link.partition("/enter")[0] + "/")
+        page.goto(link.partition("/enter")[0] + "/inbox")
         page.get_by_role("link", name=re.compile("Subtract & add")).click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("<script>")
         assert page.title() != "owned"
@@ -149,7 +149,16 @@ def test_page_is_read_on_a_phone_and_without_javascript(night: Any) -> None:
     with chromium() as browser, served(night.folder, night.environment) as link:
         phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
         page = enter(browser, link, **phone)
-        for path in ("/", f"/reviews/{change['id']}", "/reviewers", "/report"):
+        for path in (
+            "/",
+            "/inbox",
+            f"/reviews/{change['id']}",
+            "/reviewers",
+            "/report",
+            "/tickets",
+            "/sessions",
+            "/ledger",
+        ):
             page.goto(link.partition("/enter")[0] + path)
             wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, f"{path} is {wide} pixels wider than a phone"
@@ -199,7 +208,7 @@ def test_agent_process_gets_nothing_from_the_server(night: Any) -> None:
             ["-H", "Cookie: nightcrew_session=guess"],
             ["-H", "Host: evil.example"],
         ):
-            for path in ("/", "/api/reviews", "/reviews/R-0001", "/openapi.json", "/enter?token=guess"):
+            for path in ("/", "/inbox", "/api/reviews", "/reviews/R-0001", "/openapi.json", "/enter?token=guess"):
                 done = subprocess.run(
                     [curl, "-s", "-o", "-", "-w", "\n%{http_code}", *more, origin + path],
                     capture_output=True,

@@ -142,7 +142,15 @@ def test_inbox_cannot_be_framed(desk: Desk) -> None:
 
 
 def test_text_of_agents_runs_nowhere(desk: Desk) -> None:
-    for path in ("/", f"/reviews/{desk.review.id}", "/report", "/reviewers", f"/?q={SCRIPT}"):
+    for path in (
+        "/",
+        "/inbox",
+        f"/reviews/{desk.review.id}",
+        "/report",
+        "/reviewers",
+        f"/inbox?q={SCRIPT}",
+        "/tickets",
+    ):
         desk.page.goto(desk.origin + path)
         desk.page.wait_for_timeout(100)
         assert desk.page.evaluate("window.owned") is None, path

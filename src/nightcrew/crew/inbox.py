@@ -1,6 +1,7 @@
 """The inbox: what waits for a person, and everything needed to decide it without leaving."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from nightcrew.crew import admission, answering, planning, rules
 from nightcrew.crew.alerting import alert
 from nightcrew.crew.asking import INBOX, desk_of
-from nightcrew.crew.deciding import subjects_of
+from nightcrew.crew.deciding import MAX_GROUP, subjects_of
 from nightcrew.crew.hiding import hide_lines
 from nightcrew.crew.memory import is_genuine
 from nightcrew.crew.project import Project
@@ -22,13 +23,17 @@ from nightcrew.model.review import ENDING, WAITING, Review, ReviewState
 from nightcrew.model.statement import subject_digest
 from nightcrew.model.ticket import Event, State, Ticket, next_state
 from nightcrew.pipeline import parked
-from nightcrew.store import handoffs, reviews, tickets
+from nightcrew.store import browsing, handoffs, parking, reviews, tickets
+from nightcrew.store.browsing import ReviewRow as Listed
 from nightcrew.store.reviews import Signed
 from nightcrew.store.store import Tx
 
 _WORDS = {State.OPEN: "open", State.IN_SECURITY: "checked by security", State.READY: "ready to be merged"}
 _LOOKED_BACK = 500
 """Reviews, the latest, in which earlier decisions on the same finding are looked for."""
+_EARLIER = 20
+_AT_ONCE = 25
+_PLAIN_RULE = re.compile(r"[\w./@:+-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,40 @@ def pending(project: Project) -> list[Review]:
     return found
 
 
+def listed(project: Project, states: Collection[ReviewState] | None) -> list[Listed]:
+    """Reviews in ``states`` (None: all), oldest first, as a list filters them; overdue ones are escalated first."""
+    waiting_count(project)
+    with project.store.read() as tx:
+        return browsing.review_rows(tx, states)
+
+
+def some(project: Project, names: Sequence[str]) -> list[Review]:
+    """These reviews, in this order; a damaged row is left out, and logged if it waits."""
+    broken: list[str] = []
+    with project.store.read() as tx:
+        found = reviews.some(tx, names, broken=broken)
+    if broken:
+        pending(project)
+    return found
+
+
+def waiting_count(project: Project) -> int:
+    """How many reviews and held records wait for a person; overdue reviews are escalated first."""
+    with project.store.read() as tx:
+        count, first = browsing.waiting_reviews(tx, WAITING)
+        held = parking.in_state(tx, "in_review")
+        overdue = first is not None and first <= tx.stamp()
+    if overdue:
+        count = len(pending(project))
+    return count + held
+
+
 def tell_late(project: Project, lines: Sequence[str]) -> None:
     """Alert people to reviews whose deadline passed."""
     if lines:
-        alert(project, f"nightcrew: {len(lines)} reviews passed their deadline", lines)
+        alert(
+            project, f"nightcrew: {len(lines)} reviews passed their deadline", lines, runbook="AL-REVIEW-DEADLINE"
+        )  # fmt: skip
 
 
 def all_reviews(project: Project) -> list[Review]:
@@ -122,7 +157,6 @@ def view(project: Project, review_id: str) -> ReviewView:
         asked_by = handoffs.get(tx, review.handoff)[0] if review.handoff else None
         digest, problem, needed = _as_asked(project, tx, review)
         found = _findings(tx, review)
-        others = reviews.list(tx, broken=[])
         seen = ReviewView(
             review=review,
             ticket=ticket,
@@ -130,11 +164,11 @@ def view(project: Project, review_id: str) -> ReviewView:
             diff="",
             effects=effects(project, ticket, review, asked_by, needed),
             findings=found,
-            earlier=_earlier(tx, review, found, others),
+            earlier=_earlier(tx, review, found),
             decisions=reviews.vouched(tx, review_id),
             needs=needed,
             obstacle=rules.obstacle(project, needed) if review.state in WAITING else None,
-            group=_group(tx, review, found, others),
+            group=_group(tx, review, found),
             digest=digest,
             problem=problem,
         )
@@ -253,15 +287,13 @@ def _as_asked(project: Project, tx: Tx, review: Review) -> tuple[str | None, str
         return None, str(error), Needs(approvals=1, deadline_hours=project.playbook.review.deadline_hours)
 
 
-def _earlier(tx: Tx, review: Review, found: Sequence[Finding], others: Sequence[Review]) -> list[Earlier]:
+def _earlier(tx: Tx, review: Review, found: Sequence[Finding]) -> list[Earlier]:
     """What was decided before about these findings or their rules, the latest first."""
     marks = {one.fingerprint for one in found}
     names = set(rule_names(found))
-    decided = [one for one in others if one.state in (ReviewState.APPROVED, ReviewState.REJECTED)]
-    earlier = []
-    for other in sorted(decided[-_LOOKED_BACK:], key=lambda one: one.decided or one.created, reverse=True):
-        if other.id == review.id:
-            continue
+    decided = reviews.latest(tx, (ReviewState.APPROVED, ReviewState.REJECTED), _LOOKED_BACK)
+    earlier: list[Earlier] = []
+    for other in _alike(tx, review, found, decided):
         theirs = _findings(tx, other)
         same = next((one for one in theirs if one.fingerprint in marks), None)
         like = same or next((one for one in theirs if f"{one.tool} {one.rule}" in names), None)
@@ -270,7 +302,23 @@ def _earlier(tx: Tx, review: Review, found: Sequence[Finding], others: Sequence[
         for signed in reviews.vouched(tx, other.id):
             if signed.decision in ENDING:
                 earlier.append(_as_earlier(other, signed, like, same is not None))
-    return earlier[:20]
+        if len(earlier) >= _EARLIER:
+            break
+    return earlier[:_EARLIER]
+
+
+def _alike(tx: Tx, review: Review, found: Sequence[Finding], others: Sequence[str]) -> Iterator[Review]:
+    """Those of ``others`` that may be about the same findings or rules, which is cheap to tell; not ``review``."""
+    rules_of = {one.rule for one in found}
+    wanted = {one.fingerprint for one in found} | rules_of
+    names = [one for one in others if one != review.id]
+    if not wanted or not names:
+        return
+    if all(_PLAIN_RULE.fullmatch(rule) for rule in rules_of):  # Others may be stored with escapes in them.
+        kept = reviews.naming(tx, names, wanted)
+        names = [one for one in names if one in kept]
+    for start in range(0, len(names), _AT_ONCE):
+        yield from reviews.some(tx, names[start : start + _AT_ONCE], broken=[])
 
 
 def _as_earlier(review: Review, signed: Signed, finding: Finding, same: bool) -> Earlier:
@@ -286,13 +334,19 @@ def _as_earlier(review: Review, signed: Signed, finding: Finding, same: bool) ->
     )
 
 
-def _group(tx: Tx, review: Review, found: Sequence[Finding], others: Sequence[Review]) -> list[str]:
-    """Other reviews that wait for the same decision under one of the same rules."""
+def _group(tx: Tx, review: Review, found: Sequence[Finding]) -> list[str]:
+    """The first other reviews that wait for the same decision under one of the same rules."""
     names = set(rule_names(found))
     if review.state not in WAITING or not names:
         return []
-    alike = [one for one in others if one.state in WAITING and one.on_approve is review.on_approve and one != review]
-    return [one.id for one in alike if names & set(rule_names(_findings(tx, one)))]
+    waiting = reviews.waiting_for(tx, review.on_approve.value)
+    alike: list[str] = []
+    for one in _alike(tx, review, found, waiting):
+        if names & set(rule_names(_findings(tx, one))):
+            alike.append(one.id)
+        if len(alike) >= MAX_GROUP:
+            break
+    return alike
 
 
 def _findings(tx: Tx, review: Review) -> list[Finding]:

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from nightcrew.model.errors import NightcrewError
+from nightcrew.monitoring import logs, telemetry
 from nightcrew.pipeline.execution import Session
 from nightcrew.pipeline.loading import load
 from nightcrew.pipeline.sources import open_source
@@ -26,6 +27,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it closes the pipe.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    logs.configure_if_asked()
     jobs: SimpleQueue[dict[str, Any]] = SimpleQueue()
     threading.Thread(target=_read, args=(jobs,), daemon=True).start()
     while True:
@@ -47,6 +49,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
             run = runs.get(tx, job["run"])
         session = Session.open(pipeline, open_source(job["source"]), run, None, job["max_rejected"])
         ended = session.work_chunk(job["chunk"])
+        telemetry.flush(0.5)  # This process is ended without warning.
         return {"ok": True, "seen": ended.seen}
     except NightcrewError as error:
         return {"ok": False, "code": error.code, "message": str(error), "hint": error.hint}

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightcrew.model.errors import UsageError
+from nightcrew.monitoring.pushing import pushing
+from nightcrew.pipeline.attending import attended
 from nightcrew.pipeline.concurrent import ConcurrentRun, Limits
 from nightcrew.pipeline.delivery import deliver, deliver_all
 from nightcrew.pipeline.due import work_due
@@ -33,6 +35,7 @@ from nightcrew.pipeline.sources import (
     open_source,
 )
 from nightcrew.pipeline.summary import ProgressReport, Summary
+from nightcrew.pipeline.tracing import part_of_run, traced, whole_run
 from nightcrew.pipeline.watching import Watching
 from nightcrew.pipeline.writer import Progress
 from nightcrew.store import locks, outcomes, runs
@@ -66,12 +69,13 @@ def run(
         session = Session.open(pipeline, opened, found, progress, max_rejected)
         with store.read() as tx:
             chunks = runs.chunks_of(tx, found.id)
-        with session.halting():
-            session.look_ahead()
-            for chunk in chunks:
-                if not chunk.done:
-                    session.work_chunk(chunk.number)
-        return finish(pipeline, session, target)
+        with session.attended():
+            with session.halting():
+                session.look_ahead()
+                for chunk in chunks:
+                    if not chunk.done:
+                        session.work_chunk(chunk.number)
+            return finish(pipeline, session, target)
 
 
 def retry(pipeline: "Pipeline", *, everything: bool, sink: "Out | None") -> Summary:
@@ -80,7 +84,8 @@ def retry(pipeline: "Pipeline", *, everything: bool, sink: "Out | None") -> Summ
     store = pipeline.state.store
     with alone(pipeline):
         session = Session.open(pipeline, None, known[-1], None, None)
-        changed = session.work_due(everything=everything)
+        with session.attended():
+            changed = session.work_due(everything=everything)
         target = None if sink is None else open_sink(sink)
         if target is not None and target.replaces:
             session.delivered = deliver_all(store, session.pipeline_id, target)
@@ -152,9 +157,14 @@ def finish(pipeline: "Pipeline", session: "Session", sink: Sink | None) -> Summa
     session.work_due(everything=False)
     with pipeline.state.store.begin() as tx:
         session.watch.save(tx, session.pipeline_id)
-        if runs.get(tx, run_id).state != "done":  # Another worker may have ended it.
-            runs.set_state(tx, run_id, "done", {"states": outcomes.counts(tx, run=run_id)})
+        states = outcomes.counts(tx, run=run_id)
+        ends_here = runs.get(tx, run_id).state != "done"  # Another worker may have ended it.
+        if ends_here:
+            runs.set_state(tx, run_id, "done", {"states": states})
         ended = runs.get(tx, run_id)
+    if ends_here:
+        with whole_run(pipeline, ended) as seen:
+            seen.set(outcome="done", **{f"nightcrew.records.{state}": count for state, count in states.items()})
     if sink is not None:
         session.deliver(ended, sink)
     pipeline.state.pin()
@@ -215,8 +225,8 @@ class Session:
         secret = frozenset() if pipeline.contract is None else pipeline.contract.secret_names
         measuring = Measuring(store, pipeline.name, pipeline.chain.meter, secret, pipeline.clock)
         work = Work(
-            store, row.id, pipeline.name, pipeline.chain, intake, writing, pipeline.requeue, watch, measuring, halt,
-            lambda *_: None, approved,
+            store, row.id, pipeline.name, traced(pipeline.chain), intake, writing, pipeline.requeue, watch, measuring,
+            halt, lambda *_: None, approved,
         )  # fmt: skip
         session = cls(pipeline, row.id, found, source, work, watch, progress)
         work.report = session.reported
@@ -230,6 +240,9 @@ class Session:
         except DriftError as error:
             with self.pipeline.state.store.begin() as tx:
                 runs.set_state(tx, self.run.id, "halted", {"reason": str(error)})
+            with whole_run(self.pipeline, self.run) as seen:
+                seen.set(outcome="halted")
+                seen.failed(type(error).__name__)
             raise
 
     def look_ahead(self) -> None:
@@ -261,7 +274,7 @@ class Session:
         limits = self.pipeline.limits
         if chunk.attempts > DEATHS:
             limits = Limits(1, limits.rate)  # Something kills the process: one at a time, so that it can be told which.
-        with self._measured(), Flight(self._marker(f"run-{self.run.id}-{number}")) as flight:
+        with self._measured("chunk", chunk=number), Flight(self._marker(f"run-{self.run.id}-{number}")) as flight:
             if limits.concurrency == 1 and not self.work.chain.is_async and isinstance(self.source, Source):
                 ended = ChunkRun(self.work, chunk, writer, flight).run(self.source, lookup=lookup)
             else:
@@ -287,14 +300,23 @@ class Session:
     def work_due(self, *, everything: bool) -> set[int]:
         """Work the retry queue; gives the runs that changed."""
         before = None if everything else self.pipeline.clock()
-        with self._measured(), Flight(self._marker(f"due-{self.pipeline.name}")) as flight:
+        with self._measured("due"), Flight(self._marker(f"due-{self.pipeline.name}")) as flight:
             return work_due(self.work, flight, before=before, commit_seconds=self.pipeline.commit_seconds)
 
     @contextmanager
-    def _measured(self) -> Iterator[None]:
-        """However it ends, what was measured of it is kept."""
-        try:
+    def attended(self) -> Iterator[None]:
+        """Somebody keeps watch meanwhile, and sends the measures where the environment says to."""
+        state = self.pipeline.state
+        watched = attended(state, self.pipeline.name, self.work.measuring, self.watch.changes)
+        with pushing(state.store, state.repository_id), watched:
             yield
+
+    @contextmanager
+    def _measured(self, what: str, **attributes: int) -> Iterator[None]:
+        """However it ends, what was measured of it is kept; ``what`` is the name of its span."""
+        try:
+            with part_of_run(self.pipeline, self.run, what, **attributes):
+                yield
         finally:
             self.work.measuring.write()
 

@@ -62,14 +62,14 @@ def listed(
         known = {row.id: row for row in runs.all_pipelines(tx)}
         wanted = None if pipeline is None else runs.pipeline(tx, pipeline).id
         found = outcomes.list(tx, wanted, states=states, kind=kind, limit=limit)
-        return [_parked(stored, known[stored.pipeline]) for stored in found]
+        return [parked_of(stored, known[stored.pipeline]) for stored in found]
 
 
 def shown(store: Store, name: str) -> Parked:
     """One record, named as ``found`` takes it, in any state. Raises NotFoundError, UsageError."""
     with store.read() as tx:
         row, stored = found(tx, name)
-        return _parked(stored, row)
+        return parked_of(stored, row)
 
 
 def found(tx: Tx, name: str) -> tuple[runs.PipelineRow, Stored]:
@@ -306,7 +306,8 @@ def _grouped(names: Iterable[str]) -> dict[str, list[str]]:
     return grouped
 
 
-def _parked(stored: Stored, row: runs.PipelineRow) -> Parked:
+def parked_of(stored: Stored, row: runs.PipelineRow) -> Parked:
+    """A stored record as a person is shown it; raises IntegrityError if its document is none."""
     doc, secret = outcomes.document(stored), frozenset(row.secret)
     return Parked(
         pipeline=row.name,

@@ -79,7 +79,7 @@ def run_workers(
     with session.halting():
         session.look_ahead()
     try:
-        with engine:
+        with session.attended(), engine:
             with pipeline.state.store.read() as tx:
                 chunks = [chunk for chunk in runs.chunks_of(tx, found.id) if not chunk.done]
             # The same names on every machine that joins; others after a halt, since a failed workflow stays failed.

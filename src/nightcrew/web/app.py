@@ -15,15 +15,41 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from nightcrew.crew import audit
+from nightcrew.crew.trail import Watch
 from nightcrew.model.errors import NightcrewError
-from nightcrew.web import api, pages
+from nightcrew.web import (
+    about,
+    alerts,
+    api,
+    board,
+    inbox,
+    ledger,
+    metrics,
+    pages,
+    parked,
+    records,
+    templating,
+    timeline,
+)
 from nightcrew.web.context import Server, Stop
+from nightcrew.web.kept import Kept
 from nightcrew.web.limits import Limit
 from nightcrew.web.live import Live
 from nightcrew.web.opened import Open, Opened
 from nightcrew.web.problems import Problem
 from nightcrew.web.security import PROOF_HEADER, Security, cookie_name
 from nightcrew.web.sessions import Sessions
+from nightcrew.web.watching import watching
+
+
+class Static(StaticFiles):
+    """Our own files: a browser may keep them, and asks each time whether they are still the same."""
+
+    def file_response(self, *arguments: Any, **named: Any) -> Response:
+        """As Starlette's, which says 304 for what did not change."""
+        answer = super().file_response(*arguments, **named)
+        answer.headers["cache-control"] = "no-cache"
+        return answer
 
 
 def create_app(project_root: Path, *, origin: str, token: str, open_project: Open | None = None) -> FastAPI:
@@ -41,11 +67,14 @@ def create_app(project_root: Path, *, origin: str, token: str, open_project: Ope
         sessions=sessions,
         attempts=Limit(each=20, all_=60, seconds=60.0, clock=time.monotonic),
         live=Live(lambda: _version(opened)),
+        watch=Watch(),
+        kept=Kept(),
     )
 
     @asynccontextmanager
     async def closing(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        with watching(opened):
+            yield
         opened.close()
 
     app = FastAPI(
@@ -59,9 +88,14 @@ def create_app(project_root: Path, *, origin: str, token: str, open_project: Ope
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.server = server
-    app.include_router(pages.router)
+    for area in (pages, inbox, board, records, ledger, alerts, about):
+        app.include_router(area.router)
     app.include_router(api.router)
-    app.mount("/static", StaticFiles(directory=str(files("nightcrew.web") / "static")), name="static")
+    app.include_router(parked.router)
+    app.include_router(alerts.api)
+    app.include_router(metrics.router)
+    app.include_router(timeline.router)
+    app.mount("/static", Static(directory=str(files("nightcrew.web") / "static")), name="static")
     app.add_middleware(Security, origin=origin, sessions=sessions, answer=answer)
     _handle_errors(app)
     _say_who_may(app, origin)
@@ -73,7 +107,7 @@ def answer(problem: Problem, scope: Mapping[str, Any]) -> Response:
     path = scope["path"]
     if path.startswith("/api/") or path == "/openapi.json":
         return JSONResponse(problem.plain(), problem.status, dict(problem.headers))
-    return pages.problem_page(problem)
+    return templating.problem_page(problem)
 
 
 def _handle_errors(app: FastAPI) -> None:
@@ -97,7 +131,7 @@ def _handle_errors(app: FastAPI) -> None:
         told = {404: "there is no such page", 405: "that method is not answered here"}
         problem = Problem(
             error.status_code, f"NC-HTTP-{error.status_code}", told.get(error.status_code, str(error.detail)),
-            "Go back to the inbox: /", headers=dict(error.headers or {}),
+            "Go back to the overview: /", headers=dict(error.headers or {}),
         )  # fmt: skip
         return answer(problem, request.scope)
 

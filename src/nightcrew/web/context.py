@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from nightcrew.crew.project import Project
+from nightcrew.crew.trail import Watch
+from nightcrew.web.kept import Kept
 from nightcrew.web.limits import Limit
 from nightcrew.web.live import Live
 from nightcrew.web.opened import Opened
@@ -29,6 +31,8 @@ class Server:
     sessions: Sessions
     attempts: Limit
     live: Live
+    watch: Watch
+    kept: Kept
 
 
 @dataclass(frozen=True)

@@ -226,3 +226,44 @@ class Enrolled(_Body):
 
     reviewer: str
     key_id: str
+
+
+class Leave(_Body):
+    """Records to be released from quarantine or discarded, by name (``PIPELINE/KEY``); the reason goes with these."""
+
+    records: list[RecordName] = Field(min_length=1, max_length=1000)
+    reason: str = Field(default="", max_length=2000)
+
+
+class Left(_Body):
+    """How many records left quarantine."""
+
+    count: int
+
+
+class Acknowledge(_Body):
+    """Alerts that somebody looks after, and why."""
+
+    alerts: list[Annotated[str, StringConstraints(pattern=r"^A-[0-9]{4,12}$")]] = Field(min_length=1, max_length=200)
+    comment: str = Field(default="", max_length=2000)
+
+
+class SilenceIn(_Body):
+    """Nobody is told of alerts whose rule and subject match these globs, for so many minutes."""
+
+    rule: str = Field(min_length=1, max_length=200)
+    subject: str = Field(default="*", min_length=1, max_length=300)
+    minutes: int = Field(ge=1, le=60 * 24 * 90)
+    comment: str = Field(default="", max_length=2000)
+
+
+class SilenceEnd(_Body):
+    """A silence that ends now."""
+
+    silence: Annotated[str, StringConstraints(pattern=r"^SL-[0-9]{4,12}$")]
+
+
+class Done(_Body):
+    """How many it was done to."""
+
+    count: int

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from nightcrew.crew import backlog, inbox, views
 from nightcrew.crew.asking import desk_of
@@ -14,10 +13,11 @@ from nightcrew.model.review import WAITING, Review, ReviewState
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import Ticket
 from nightcrew.pipeline.parked import Parked
+from nightcrew.store.browsing import ReviewRow as Light
 from nightcrew.web.documents import RecordRow, ReviewList, ReviewRow
 
 PAGE = 50
-MAX_RECORDS = 200
+MAX_RECORDS = 50
 
 
 class State(StrEnum):
@@ -71,35 +71,33 @@ class Listing:
 
 def listed(project: Project, wanted: Filter) -> Listing:
     """What waits, or was decided, as ``wanted``; overdue reviews are escalated first."""
-    waiting = inbox.pending(project)
-    everything = waiting if wanted.state in (State.WAITING, State.PENDING, State.ESCALATED) else None
-    found = everything if everything is not None else inbox.all_reviews(project)
-    known = backlog.readable(project, {review.ticket for review in found})
-    rows = [row(project, review, known.get(review.ticket)) for review in found]
-    kept = [one for one in rows if _fits(one, wanted)] if wanted.kind is not Kind.RECORD else []
-    ordered = sorted(kept, key=_ORDER[wanted.sort])
+    light = inbox.listed(project, _STATES[wanted.state])
+    kept = [one for one in light if _fits(one, wanted)] if wanted.kind is not Kind.RECORD else []
+    ordered = _sorted(kept, wanted.sort)
     records = _records(project, wanted)
     pages = max(1, -(-len(ordered) // PAGE))
     start = (min(wanted.page, pages) - 1) * PAGE
     return Listing(
         ReviewList(
-            reviews=ordered[start : start + PAGE],
+            reviews=_rows(project, ordered[start : start + PAGE]),
             records=records,
             counts=_counts(kept),
             total=len(kept) + len(records),
             pages=pages,
         ),
-        sorted({one.desk for one in rows}),
+        sorted({one.desk for one in light}),
     )
 
 
-def row(project: Project, review: Review, ticket: Ticket | None) -> ReviewRow:
+def row(project: Project, review: Review, ticket: Ticket | None, desk: str | None = None) -> ReviewRow:
     """A review as a list shows it; it is listed even if somebody took its ticket out of the database."""
+    if desk is None:
+        desk = _desk(project, review, ticket) if ticket else ""
     return ReviewRow(
         id=review.id,
         ticket=review.ticket,
         title=ticket.title if ticket else "(its ticket is not in the database)",
-        desk=_desk(project, review, ticket) if ticket else "",
+        desk=desk,
         reason=review.reason,
         severity=review.severity,
         confidence=review.confidence,
@@ -114,15 +112,18 @@ def row(project: Project, review: Review, ticket: Ticket | None) -> ReviewRow:
 
 def rows_of(project: Project, ids: Sequence[str]) -> list[ReviewRow]:
     """The waiting reviews with these ids, in this order."""
-    known = {review.id: review for review in inbox.pending(project)}
-    found = [known[one] for one in ids if one in known]
-    of = backlog.readable(project, {review.ticket for review in found})
-    return [row(project, review, of.get(review.ticket)) for review in found]
+    known = {one.id: one for one in inbox.listed(project, WAITING)}
+    return _rows(project, [known[one] for one in ids if one in known])
+
+
+def first(project: Project, count: int) -> list[ReviewRow]:
+    """The most severe of the reviews that wait."""
+    return _rows(project, _sorted(inbox.listed(project, WAITING), Sort.SEVERITY)[:count])
 
 
 def neighbours(project: Project, review_id: str) -> tuple[str | None, str | None]:
     """The reviews before and after this one in the list of those that wait; the first one after a decided review."""
-    ids = [one.id for one in listed(project, Filter(kind=Kind.REVIEW)).found.reviews]
+    ids = [one.id for one in _sorted(inbox.listed(project, WAITING), Sort.SEVERITY)]
     if review_id not in ids:
         return None, next(iter(ids), None)
     at = ids.index(review_id)
@@ -141,20 +142,34 @@ def record_row(record: Parked) -> RecordRow:
     )
 
 
-_ORDER: Mapping[Sort, Any] = {
-    Sort.SEVERITY: lambda one: (-one.severity.rank, -one.created.timestamp(), one.id),
-    Sort.NEWEST: lambda one: (-one.created.timestamp(), one.id),
-    Sort.DEADLINE: lambda one: (one.deadline, one.id),
+_STATES: Mapping[State, frozenset[ReviewState] | None] = {
+    State.WAITING: WAITING,
+    State.ALL: None,
+    **{one: frozenset({ReviewState(one.value)}) for one in State if one not in (State.WAITING, State.ALL)},
 }
+_RANKS = {str(severity): severity.rank for severity in Severity}
 
 
-def _fits(one: ReviewRow, wanted: Filter) -> bool:
-    states = {State.WAITING: WAITING, State.ALL: frozenset(ReviewState)}
+def _sorted(rows: Sequence[Light], sort: Sort) -> list[Light]:
+    if sort is Sort.DEADLINE:
+        return sorted(rows, key=lambda one: (one.deadline, one.id))
+    newest = sorted(sorted(rows, key=lambda one: one.id), key=lambda one: one.created, reverse=True)
+    return newest if sort is Sort.NEWEST else sorted(newest, key=lambda one: -_RANKS.get(one.severity, -1))
+
+
+def _rows(project: Project, light: Sequence[Light]) -> list[ReviewRow]:
+    """These as a list shows them; a damaged one is left out, and logged as what it is."""
+    found = inbox.some(project, [one.id for one in light])
+    desks = {one.id: one.desk for one in light}
+    of = backlog.readable(project, {review.ticket for review in found})
+    return [row(project, one, of.get(one.ticket), desks[one.id] if one.ticket in of else "") for one in found]
+
+
+def _fits(one: Light, wanted: Filter) -> bool:
     return (
-        one.state in states.get(wanted.state, {wanted.state.value})
-        and wanted.severity in (None, one.severity)
+        wanted.severity in (None, one.severity)
         and wanted.desk in ("", one.desk)
-        and _has(wanted.text, one.id, one.ticket, one.title, one.reason, one.desk)
+        and _has(wanted.text, one.id, one.ticket, one.title or "", one.reason, one.desk)
     )
 
 
@@ -169,7 +184,7 @@ def _has(text: str, *where: str) -> bool:
     return not text or any(text.casefold() in place.casefold() for place in where)
 
 
-def _counts(rows: Sequence[ReviewRow]) -> dict[str, int]:
+def _counts(rows: Sequence[Light]) -> dict[str, int]:
     counted = Counter(one.severity for one in rows)
     return {str(severity): counted[severity] for severity in reversed(Severity) if counted[severity]}
 

@@ -34,10 +34,13 @@ def finalize(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def markdown(text: str) -> Markup:
-    """Markdown of an agent as HTML: none of its own, no images, links to the web only, with their target shown."""
+def markdown(text: str, lowered: int = 3) -> Markup:
+    """Markdown of an agent as HTML: none of its own, no images, links to the web only, with their target shown.
+
+    Its headings stand ``lowered`` levels below where it has them, so that they are within the page's own.
+    """
     shown = visible(text[:MAX_MARKDOWN])
-    rendered = Markup(_parser().render(shown))  # noqa: S704 - the parser escapes, and passes no HTML through
+    rendered = Markup(_parser().render(shown, {"lowered": lowered}))  # noqa: S704 - the parser escapes, and passes no HTML through
     if len(text) > MAX_MARKDOWN:
         rendered += Markup("<p>{} more characters are not shown.</p>").format(len(text) - MAX_MARKDOWN)
     return rendered
@@ -49,6 +52,8 @@ def _parser() -> MarkdownIt:
     parser.validateLink = _is_web  # type: ignore[method-assign]
     parser.core.ruler.push("headings_below_ours", _lower_headings)
     parser.add_render_rule("image", _image)
+    parser.add_render_rule("fence", _code)
+    parser.add_render_rule("code_block", _code)
     parser.add_render_rule("link_open", _link_open)
     parser.add_render_rule("link_close", _link_close)
     return parser
@@ -65,13 +70,19 @@ def _is_web(url: str) -> bool:
 def _lower_headings(state: StateCore) -> None:
     for token in state.tokens:
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(6, int(token.tag[1:]) + 3)}"
+            level = int(token.tag[1:]) + state.env["lowered"]
+            token.tag = f"h{min(6, level)}"
 
 
 def _image(_: RendererHTML, tokens: Sequence[Token], at: int, __: Any, ___: Any) -> str:
     """An image as words: to load it would tell its server who reads this."""
     said = escape(visible(tokens[at].content)), escape(visible(str(tokens[at].attrGet("src"))))
     return f'[image: {said[0]}] <span class="target">({said[1]})</span>'
+
+
+def _code(_: RendererHTML, tokens: Sequence[Token], at: int, __: Any, ___: Any) -> str:
+    """A block of code, which a keyboard can scroll."""
+    return f'<pre tabindex="0"><code>{escape(tokens[at].content)}</code></pre>\n'
 
 
 def _link_open(renderer: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:

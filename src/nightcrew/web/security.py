@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from nightcrew.web import scraper
 from nightcrew.web.headers import SECURITY_HEADERS
 from nightcrew.web.problems import Answer, Problem
 from nightcrew.web.sessions import Session, Sessions
@@ -99,8 +100,8 @@ class Security:
         elif headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
             raise Refused(Problem(403, "NC-ORIGIN", "another site's page may not read this"))
         session = self._session(headers)
-        if session is None and not scope["path"].startswith(_OPEN):
-            raise Refused(Problem.no_session())
+        if session is None and not scope["path"].startswith(_OPEN) and not scraper.admits(scope["path"], headers):
+            raise Refused(scraper.refusal() if scope["path"] == scraper.PATH else Problem.no_session())
         if method == "POST" and (session is None or not self._sessions.proves(session, headers.get(PROOF_HEADER, ""))):
             raise Refused(
                 Problem(
@@ -139,8 +140,10 @@ class _Sent:
         if message["type"] == "http.response.start":
             self.begun = True
             headers = MutableHeaders(raw=list(message.get("headers", [])))
+            # Only files of ours say themselves how long they may be kept.
+            kept = headers.get("cache-control")
             for name, value in SECURITY_HEADERS.items():
-                headers[name] = value
+                headers[name] = kept if kept is not None and name == "cache-control" else value
             message = {**message, "headers": headers.raw}
         elif message["type"] == "http.response.body" and self._head:
             message = {**message, "body": b""}

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
 
 from nightcrew.crew import inbox, reviewers
 from nightcrew.crew.deciding import MAX_GROUP
@@ -226,14 +228,21 @@ def _text_of(project: Project, view: ReviewView, path: str, hidden: Collection[i
     """A file as the review is about it, without the lines that hold a secret; None if it cannot be shown."""
     commit = view.ticket.head or view.ticket.base
     try:
-        commit = commit or project.repository().head
-        data = read_file(project.root, commit, path) if commit else None
+        commit = commit or project.git.ref("HEAD")
+        data = _content(project.root, commit, path) if commit else None
     except NightcrewError:
         return None
     if data is None or len(data) > _MAX_FILE or b"\0" in data:
         return None
     lines = data.decode("utf-8", "replace").split("\n")
     return "\n".join(HIDDEN if number in hidden else line for number, line in enumerate(lines, 1))
+
+
+@lru_cache(maxsize=64)
+def _content(root: Path, commit: str, path: str) -> bytes | None:
+    """A file of a commit, which never changes: to ask git for it costs several processes."""
+    data = read_file(root, commit, path)
+    return data if data is None or len(data) <= _MAX_FILE else data[: _MAX_FILE + 1]
 
 
 def _notes(findings: Sequence[Finding]) -> dict[tuple[str, int], list[Finding]]:

@@ -9,7 +9,27 @@ if (help && button) {
 }
 
 const typing = (target) => target.closest?.("input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]");
-const acts = { "?": () => help?.showModal(), u: () => location.assign("/") };
+const go = (path) => () => location.assign(path);
+const acts = {
+  "?": () => help?.showModal(),
+  u: go(document.querySelector(".crumbs a")?.getAttribute("href") ?? "/"),
+  h: go("/"),
+  i: go("/inbox"),
+  t: go("/tickets"),
+  s: go("/sessions"),
+  p: go("/pipelines"),
+  m: go("/timeline"),
+  l: go("/ledger"),
+};
+
+// The menu closes when something else is meant.
+const menu = document.querySelector("details.menu");
+document.addEventListener("click", (event) => menu?.open && !menu.contains(event.target) && (menu.open = false));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !menu?.open) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
 
 // Adds shortcuts. None acts while somebody types, in a dialog, or with a modifier: those are the browser's.
 export function shortcuts(more) {

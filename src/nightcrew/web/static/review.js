@@ -93,7 +93,7 @@ function finished(decision, done) {
   const state = done.reviews[0]?.state;
   const waits = decision === "approve" && state === "escalated" ? " It waits for another person's approval." : "";
   say("good", said + waits, after ? "The next review opens in a moment." : "");
-  const next = ticked().length ? "/" : (after ?? "/");
+  const next = ticked().length ? "/inbox" : (after ?? "/inbox");
   setTimeout(() => location.assign(decision === "ask" ? location.pathname : next), 1400);
 }
 

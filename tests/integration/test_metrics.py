@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel, Field
 from sqlalchemy import text
 from tests.postgres import start as start_postgres
 
@@ -132,18 +134,104 @@ def test_what_is_written_again_is_not_counted_again(store: Store, clock: Clock) 
     assert window(store, "records", "pipeline:p", end=START + timedelta(minutes=1)).total == 10
 
 
-def test_a_write_that_was_rolled_back_is_made_up_for_by_the_next(store: Store, clock: Clock) -> None:
+def test_what_could_not_be_written_is_written_the_next_time(store: Store, clock: Clock) -> None:
     recorder = Recorder(clock)
     recorder.count("records", "pipeline:p", 3, state="accepted")
-    with pytest.raises(RuntimeError), store.begin() as tx:
-        recorder.write(tx)
-        raise RuntimeError("the transaction fails")
-    recorder.rolled_back()
-
-    assert window(store, "records", "pipeline:p", end=START + timedelta(minutes=1)).total == 0
+    with store.begin() as tx:
+        tx.connection.execute(text("ALTER TABLE points RENAME TO away"))
+    with pytest.raises(Exception, match="points"):
+        recorder.flush(store)
+    with store.begin() as tx:
+        tx.connection.execute(text("ALTER TABLE away RENAME TO points"))
     recorder.count("records", "pipeline:p", 4, state="accepted")
     recorder.flush(store)
     assert window(store, "records", "pipeline:p", end=START + timedelta(minutes=1)).total == 7
+
+
+def test_what_threads_count_while_it_is_written_is_not_lost(store: Store, clock: Clock) -> None:
+    recorder = Recorder(clock)
+
+    def count() -> None:
+        for _ in range(2000):
+            recorder.count("records", "pipeline:p", state="accepted")
+
+    def flush() -> None:
+        for _ in range(20):
+            recorder.flush(store)
+
+    threads = [threading.Thread(target=work) for work in (count, count, flush, flush)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    recorder.flush(store)
+    assert window(store, "records", "pipeline:p", end=START + timedelta(minutes=1)).total == 4000
+
+
+def test_a_clock_that_is_set_back_loses_nothing(store: Store, clock: Clock) -> None:
+    recorder = Recorder(clock)
+    for _ in range(2):  # The second time, the clock was set back to minutes that are written and dropped.
+        for minute in range(5):
+            clock.now = START + timedelta(minutes=minute)
+            recorder.count("records", "pipeline:p", 2, state="accepted")
+            recorder.flush(store)
+    assert window(store, "records", "pipeline:p", end=START + timedelta(minutes=5)).total == 20
+
+
+def test_a_mark_of_the_future_does_not_stop_ageing(store: Store, clock: Clock) -> None:
+    recorder = Recorder(clock)
+    recorder.count("records", "pipeline:p", state="accepted")
+    recorder.flush(store)
+    maintain(store, START + timedelta(days=3))
+    recorder = Recorder(clock)
+    clock.now = START + timedelta(hours=1)
+    recorder.count("records", "pipeline:p", state="accepted")
+    recorder.flush(store)
+    maintain(store, START + timedelta(hours=3))
+    with store.read() as tx:
+        hours = query.windows(tx, "records", "pipeline:p", START, START + timedelta(hours=2), step=HOUR)
+        assert series.rolled_until(tx, HOUR) <= int((START + timedelta(hours=3)).timestamp())
+    assert sum(one.total for one in hours) == 2
+
+
+def test_a_field_that_becomes_another_kind_is_another_series(store: Store, clock: Clock) -> None:
+    for value in (["3", "4"], [3.0, 4.0]):
+        recorder = Recorder(clock)
+        if isinstance(value[0], str):
+            recorder.items("feature.code", "pipeline:p", [str(one) for one in value])
+        else:
+            recorder.feature("feature.code", "pipeline:p", value)
+        recorder.flush(store)
+    maintain(store, START + timedelta(hours=3))
+    found = window(store, "feature.code", "pipeline:p", hours=2, end=START + timedelta(hours=2))
+    assert found.items is not None
+    assert found.numbers is not None
+    assert (found.items.counts(), found.numbers.total) == ({"3": 1, "4": 1}, 7)
+
+
+def test_a_damaged_point_is_told_and_hides_no_other(store: Store, clock: Clock) -> None:
+    for number in range(2):
+        recorder = Recorder(clock, writer=f"w{number}")
+        recorder.observe("seconds", "step:p/a", [1.0, 2.0])
+        recorder.flush(store)
+    with store.begin() as tx:
+        tx.connection.execute(text("UPDATE points SET sketch = :bad WHERE writer = 'w0'"), {"bad": b"no sketch"})
+    found = window(store, "seconds", "step:p/a", end=START + timedelta(minutes=1))
+    assert (found.damaged, found.count, found.quantile(1.0)) == (1, 4, 2.0)
+    maintain(store, START + timedelta(hours=3))
+    with store.read() as tx:
+        assert series.rolled_until(tx, HOUR) > 0
+
+
+def test_names_that_were_dropped_are_known_to_be_missing() -> None:
+    items = Items()
+    items.add([f"n{number}" for number in range(700)])
+    assert items.error == 0
+    items.add([f"m{number}" for number in range(5000)])
+    assert items.error > 0
+    loaded = Items.load(items.dump(), count=items.count, missing=0)
+    loaded.merge(items)
+    assert loaded.error >= items.error
 
 
 def test_labels_choose_and_those_not_named_add_up(store: Store, clock: Clock) -> None:
@@ -258,7 +346,7 @@ def test_what_is_older_than_days_are_kept_is_gone(store: Store, clock: Clock) ->
     three_days(store, clock)
     maintain(store, START + timedelta(days=40), minutes_days=1, hours_days=2, days_days=30)
     with store.read() as tx:
-        left = tx.connection.execute(text("SELECT count(*) FROM points")).scalar()
+        left = tx.connection.execute(text("SELECT count(*) FROM points WHERE span > 0")).scalar()
     assert left == 0
 
 
@@ -377,3 +465,48 @@ def test_writers_of_the_same_minute_have_rows_of_their_own(store: Store, clock: 
         rows = list(series.points(tx, known, span=MINUTE, start=0, end=2**40))
     assert [row.count for row in rows] == [2, 2, 2]
     assert len({row.writer for row in rows}) == 3
+
+
+class Shop(BaseModel):
+    id: str
+    note: str | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+
+@pytest.mark.usefixtures("config")
+def test_a_first_run_without_the_optional_fields_of_its_contract_is_no_drift(tmp_path: Path) -> None:
+    p = nc.Pipeline("p", record=Shop, key="id", state=tmp_path)
+
+    @p.step
+    def length(record: Shop) -> int:
+        return len(record.id)
+
+    for start in (0, 100):
+        p.run([{"id": str(number)} for number in range(start, start + 100)])
+    with p.state.store.read() as tx:
+        assert tx.connection.execute(text("SELECT count(*) FROM drifts")).scalar() == 0
+        assert tx.connection.execute(text("SELECT count(*) FROM alerts")).scalar() == 0
+    p.close()
+
+
+class Hostile:
+    """A record whose fields cannot be looked at."""
+
+    def __init__(self, number: int) -> None:
+        self.id = str(number)
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("look away")
+
+
+@pytest.mark.usefixtures("config")
+def test_what_cannot_be_measured_ends_no_run(tmp_path: Path) -> None:
+    p = nc.Pipeline("p", key=lambda record: record.id, state=tmp_path)
+
+    @p.step
+    def answer(record: Hostile) -> str:
+        return "fine"
+
+    assert p.run([Hostile(number) for number in range(200)]).states == {"accepted": 200}
+    p.close()

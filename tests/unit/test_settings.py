@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from nightcrew.model import playbook as playbooks
 from nightcrew.model import settings as settings_module
+from nightcrew.model.alerting import AlertChannel, AlertRule
 from nightcrew.model.errors import DocumentError
 from nightcrew.model.settings import Agent, Brain, ScannerSetting, Settings, describe
 
@@ -48,11 +49,14 @@ def test_settings_that_do_not_fit_are_named(value: Any, says: str) -> None:
     assert str(caught.value).startswith("nightcrew.toml: ")
 
 
+TABLES = {"agents": Agent, "brains": Brain, "scanner": ScannerSetting, "alert": AlertRule, "channel": AlertChannel}
+
+
 def fields_of(model: type[BaseModel]) -> int:
     """How many settings a table has, with those of the tables in it."""
     count = 0
     for name, field in model.model_fields.items():
-        inner = {"agents": Agent, "brains": Brain, "scanner": ScannerSetting}.get(name) if model is Settings else None
+        inner = TABLES.get(name) if model is Settings else None
         nested = inner or field.annotation
         tabular = isinstance(nested, type) and issubclass(nested, BaseModel)
         count += fields_of(nested) if tabular else 1  # type: ignore[arg-type]

@@ -36,6 +36,6 @@ def sample(project: Project) -> list[AgentHealth]:
     project.measures.flush()
     try:
         take_readings(project.store, project.settings, recorder, project.clock)
-    except NightcrewError as error:
-        _LOG.warning("readings of the pipelines could not be taken: %s", error)
+    except Exception:
+        _LOG.warning("readings of the pipelines could not be taken", exc_info=True)  # Those of the crew are.
     return found

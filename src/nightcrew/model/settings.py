@@ -6,7 +6,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from nightcrew.model.alerting import AlertChannel, Alerting, AlertRule, unknown_channels
 from nightcrew.model.document import Document
+from nightcrew.model.drifting import DriftSettings
 from nightcrew.model.errors import DocumentError
 
 
@@ -153,6 +155,14 @@ class Notify(Document):
     )
 
 
+class Measures(Document):
+    """The table [metrics]: how long what is measured is kept, and how finely."""
+
+    minutes_days: int = Field(default=7, ge=1, description="days that each minute is kept")
+    hours_days: int = Field(default=90, ge=1, description="days that each hour is kept")
+    days_days: int = Field(default=1095, ge=1, description="days that each day is kept")
+
+
 class Settings(Document):
     """Everything in ``nightcrew.toml``."""
 
@@ -165,6 +175,11 @@ class Settings(Document):
     scanner: tuple[ScannerSetting, ...] = ()
     sandbox: Sandbox = Sandbox()
     notify: Notify = Notify()
+    metrics: Measures = Measures()
+    drift: DriftSettings = DriftSettings()
+    alerts: Alerting = Alerting()
+    alert: tuple[AlertRule, ...] = ()
+    channel: tuple[AlertChannel, ...] = ()
     database_url: str = Field(default="", description="Postgres to keep the state in; empty: SQLite in .nightcrew")
 
     @property
@@ -182,6 +197,12 @@ class Settings(Document):
                 raise ValueError(f"agents.{name}: soft ({soft}) is above hard ({hard})")
         return self
 
+    @model_validator(mode="after")
+    def _channels_known(self) -> Self:
+        if (wrong := unknown_channels(self.alerts, self.alert, self.channel)) is not None:
+            raise ValueError(wrong)
+        return self
+
     @classmethod
     def read(cls, value: Any, *, source: str) -> Self:
         """Validate parsed TOML; raises DocumentError naming the setting, and the nearest one for an unknown name."""
@@ -193,21 +214,25 @@ class Settings(Document):
 _NAMED: dict[str, type[BaseModel]] = {"agents": Agent, "brains": Brain}
 """Tables of tables: their keys are names that the user chose."""
 
+_LISTED: dict[str, type[BaseModel]] = {"scanner": ScannerSetting, "alert": AlertRule, "channel": AlertChannel}
+"""Lists of tables, written as [[NAME]]."""
+
 
 def _refuse_unknown(model: type[BaseModel], value: dict[str, Any], source: str, prefix: str) -> None:
     tables: list[tuple[type[BaseModel], str, Any]]
+    known = {field.alias or name: field for name, field in model.model_fields.items()}
     for name, inner in value.items():
-        if name not in model.model_fields:
-            near = difflib.get_close_matches(name, model.model_fields, n=1)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {prefix}{near[0]}?" if near else ""
             raise DocumentError(
                 f"{source}: there is no setting {prefix}{name}{hint}", hint="See all settings with: nightcrew doctor"
             )
-        nested = model.model_fields[name].annotation
+        nested = known[name].annotation
         if name in _NAMED and not prefix and isinstance(inner, dict):
             tables = [(_NAMED[name], f"{name}.{own}.", table) for own, table in inner.items()]
-        elif name == "scanner" and isinstance(inner, list):
-            tables = [(ScannerSetting, f"{name}.", table) for table in inner]
+        elif name in _LISTED and not prefix and isinstance(inner, list):
+            tables = [(_LISTED[name], f"{name}.", table) for table in inner]
         elif isinstance(nested, type) and issubclass(nested, BaseModel):
             tables = [(nested, f"{prefix}{name}.", inner)]
         else:
@@ -229,8 +254,8 @@ def _described(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, 
             yield from _described(nested, f"{prefix}{name}.")
         elif name in _NAMED and model is Settings:
             yield from _described(_NAMED[name], f"{name}.NAME.")
-        elif name == "scanner":
-            yield from _described(ScannerSetting, "scanner.")
+        elif name in _LISTED and model is Settings:
+            yield from _described(_LISTED[name], f"{name}.")
         else:
             default = "" if field.is_required() else str(field.get_default(call_default_factory=True))
-            yield f"{prefix}{name}", default, field.description or ""
+            yield f"{prefix}{field.alias or name}", default, field.description or ""

@@ -1,12 +1,13 @@
 """Measuring: values are put into lists as they come, into sketches now and then, and into the store once a second.
 
 A recorder writes what it has of each minute so far over what it wrote before. So nothing is counted twice, any number
-of recorders in any number of processes add up, and a killed process loses at most what it had not written: a second.
+of recorders in any number of processes add up, and a killed process loses at most what it had not written: a second, and
+of features, which are written when their minute is over, a minute.
 """
 
-import time
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from numpy.typing import ArrayLike
@@ -17,8 +18,7 @@ from nightcrew.store import series
 from nightcrew.store.series import MINUTE, Point, Series
 from nightcrew.store.store import Store, Tx
 
-WRITE_SECONDS = 1.0
-"""How often a recorder is written, at most."""
+_Key = tuple[Series, int]
 
 
 class _Sum:
@@ -41,6 +41,15 @@ class _Sum:
         self.high = value if self.high is None else max(self.high, value)
 
 
+@dataclass(slots=True)
+class _Cell:
+    """What is measured of a series in a minute; ``slow`` is written only when that is over."""
+
+    value: _Sum | Distribution | Items
+    writer: str
+    slow: bool
+
+
 class Recorder:
     """Takes measures of one process; threads may share it.
 
@@ -49,14 +58,14 @@ class Recorder:
 
     def __init__(self, clock: Clock = system_clock, *, writer: str | None = None) -> None:
         self._clock = clock
-        self._writer = writer or uuid.uuid4().hex
-        self._cells: dict[tuple[Series, int], _Sum | Distribution | Items] = {}
-        self._dirty: set[tuple[Series, int]] = set()
-        self._writing: set[tuple[Series, int]] = set()
+        self._writer = self._name = writer or uuid.uuid4().hex
+        self._cells: dict[_Key, _Cell] = {}
+        self._dirty: set[_Key] = set()
         self._ids: dict[Series, int] = {}
-        self._buffers: list[tuple[Series, int, list[float]]] = []
+        self._dropped = 0
+        self._times_back = 0
         self._lock = Lock()
-        self._due = 0.0
+        self._flushing = Lock()
 
     def count(self, name: str, subject: str, value: float = 1, **labels: str) -> None:
         """Add to a counter."""
@@ -66,115 +75,106 @@ class Recorder:
         """Note a reading of what goes up and down."""
         self._sum(Series(name, subject, tuple(sorted(labels.items())), "gauge"), value)
 
-    def observe(self, name: str, subject: str, values: ArrayLike, *, k: int = MEASURE_K, **labels: str) -> None:
+    def observe(self, name: str, subject: str, values: ArrayLike, **labels: str) -> None:
         """Take one or many numbers into a distribution."""
+        made = Series(name, subject, tuple(sorted(labels.items())), "distribution")
         with self._lock:
-            self._distribution(Series(name, subject, tuple(sorted(labels.items())), "distribution"), k).add(values)
+            self._distribution(made, MEASURE_K, slow=False).add(values)
 
     def feature(self, name: str, subject: str, values: ArrayLike, *, missing: int = 0) -> None:
         """Take numbers of a feature of the input or the output, of which ``missing`` more had none."""
         with self._lock:
-            cell = self._distribution(Series(name, subject, (), "distribution"), FEATURE_K)
+            cell = self._distribution(Series(name, subject, (), "distribution"), FEATURE_K, slow=True)
             cell.add(values)
             cell.missing += missing
 
     def items(self, name: str, subject: str, names: Iterable[str | None], **labels: str) -> None:
         """Take names (None: missing) into a count of each."""
         with self._lock:
-            cell = self._cell(Series(name, subject, tuple(sorted(labels.items())), "items"), Items)
+            cell = self._cell(Series(name, subject, tuple(sorted(labels.items())), "items"), Items, slow=True)
             assert isinstance(cell, Items)  # noqa: S101 - a series is of one kind
             cell.add(names)
 
-    def buffer(self, name: str, subject: str, **labels: str) -> Callable[[float], None]:
-        """The fastest way in: an ``append`` for numbers of a distribution, at some 20 ns a value."""
-        found: list[float] = []
-        with self._lock:
-            made = Series(name, subject, tuple(sorted(labels.items())), "distribution")
-            self._buffers.append((made, MEASURE_K, found))
-        return found.append
-
-    def write_if_due(self, tx: Tx) -> bool:
-        """Write within ``tx`` if the last time is a second ago; :meth:`written` says that it was committed."""
-        if time.monotonic() < self._due:
-            return False
-        self.write(tx)
-        return True
-
     def write(self, tx: Tx) -> None:
-        """Write what is new within ``tx``; if that is rolled back, it is written again the next time."""
-        with self._lock:
-            self._drain()
-            self._writing = set(self._dirty)
-            fresh = {key[0] for key in self._writing if key[0] not in self._ids}
-            for made in fresh:
-                self._ids[made] = series.identify(tx, made)
-            series.put(tx, [self._point(key) for key in sorted(self._writing, key=lambda key: (key[1], key[0]))])
+        """Write all that is new within ``tx``. If that is rolled back it is lost; :meth:`flush` keeps it."""
+        with self._flushing:
+            self._put(tx, self._taken(everything=True))
 
-    def written(self) -> None:
-        """The transaction of the last :meth:`write` was committed."""
-        with self._lock:
-            self._dirty -= self._writing
-            self._writing = set()
-            now = self._minute()
-            for key in [key for key in self._cells if key[1] < now - MINUTE and key not in self._dirty]:
-                del self._cells[key]
-            self._due = time.monotonic() + WRITE_SECONDS
+    def flush(self, store: Store, *, everything: bool = True) -> None:
+        """Write what is new in a transaction of its own; if that fails, it is written the next time.
 
-    def rolled_back(self) -> None:
-        """The transaction of the last :meth:`write` was not committed."""
-        with self._lock:
-            self._writing = set()
-            self._ids.clear()  # Those made in it are not there.
-
-    def flush(self, store: Store) -> None:
-        """Write what is new in a transaction of its own."""
-        with self._lock:
-            self._drain()
-            if not self._dirty:
+        Features of the running minute are left for later unless ``everything`` is to be written.
+        """
+        with self._flushing:
+            found = self._taken(everything=everything)
+            if not found:
                 return
-        try:
-            with store.begin() as tx:
-                self.write(tx)
-        except BaseException:
-            self.rolled_back()
-            raise
-        self.written()
+            try:
+                with store.begin() as tx:
+                    self._put(tx, found)
+            except BaseException:
+                with self._lock:
+                    self._dirty |= found.keys()
+                    self._ids.clear()  # Those made in the transaction are not there.
+                raise
+            self._drop_old()
 
     def _minute(self) -> int:
         return int(self._clock().timestamp()) // MINUTE * MINUTE
 
     def _sum(self, made: Series, value: float) -> None:
         with self._lock:
-            cell = self._cell(made, _Sum)
+            cell = self._cell(made, _Sum, slow=False)
             assert isinstance(cell, _Sum)  # noqa: S101 - a series is of one kind
             cell.add(value)
 
-    def _distribution(self, made: Series, k: int) -> Distribution:
-        cell = self._cell(made, lambda: Distribution(k))
+    def _distribution(self, made: Series, k: int, *, slow: bool) -> Distribution:
+        cell = self._cell(made, lambda: Distribution(k), slow=slow)
         assert isinstance(cell, Distribution)  # noqa: S101 - a series is of one kind
         return cell
 
-    def _cell(self, made: Series, new: Callable[[], _Sum | Distribution | Items]) -> _Sum | Distribution | Items:
-        key = (made, self._minute())
+    def _cell(
+        self, made: Series, new: Callable[[], _Sum | Distribution | Items], *, slow: bool
+    ) -> _Sum | Distribution | Items:
+        minute = self._minute()
+        key = (made, minute)
         cell = self._cells.get(key)
         if cell is None:
-            cell = self._cells[key] = new()
+            if minute <= self._dropped:
+                # The clock was set back to a minute that is written: under another name, nothing is written over it.
+                self._times_back += 1
+                self._writer = f"{self._name}~{self._times_back}"
+                self._dropped = 0
+            cell = self._cells[key] = _Cell(new(), self._writer, slow)
         self._dirty.add(key)
-        return cell
+        return cell.value
 
-    def _drain(self) -> None:
-        for made, k, found in self._buffers:
-            size = len(found)
-            if size:
-                self._distribution(made, k).add(found[:size])
-                del found[:size]  # What another thread appended meanwhile stays.
+    def _taken(self, *, everything: bool) -> dict[_Key, tuple[_Cell, Point]]:
+        """What is to be written, as it is now; what comes meanwhile is for the next time."""
+        with self._lock:
+            now = self._minute()
+            chosen = {key for key in self._dirty if everything or not self._cells[key].slow or key[1] != now}
+            self._dirty -= chosen
+            return {key: (self._cells[key], _point(self._cells[key], key[1])) for key in chosen}
 
-    def _point(self, key: tuple[Series, int]) -> Point:
-        made, at = key
-        cell = self._cells[key]
-        sketch = cell.dump() if isinstance(cell, Distribution | Items) else None
-        total, low, high = (0.0, None, None) if isinstance(cell, Items) else (cell.total, cell.low, cell.high)
-        last = cell.last if isinstance(cell, _Sum) else None
-        return Point(
-            self._ids[made], MINUTE, at, self._writer, cell.count, cell.missing, total, low, high, last, sketch
-        )
+    def _put(self, tx: Tx, found: dict[_Key, tuple[_Cell, Point]]) -> None:
+        for made in {key[0] for key in found} - self._ids.keys():
+            self._ids[made] = series.identify(tx, made)
+        keys = sorted(found, key=lambda key: (key[1], key[0]))
+        series.put(tx, [replace(found[key][1], series=self._ids[key[0]]) for key in keys])
+
+    def _drop_old(self) -> None:
+        with self._lock:
+            over = self._minute() - MINUTE
+            for key in [key for key in self._cells if key[1] < over and key not in self._dirty]:
+                del self._cells[key]
+                self._dropped = max(self._dropped, key[1])
+
+
+def _point(cell: _Cell, at: int) -> Point:
+    """A cell as a point of a series that has no number yet."""
+    value = cell.value
+    sketch = value.dump() if isinstance(value, Distribution | Items) else None
+    total, low, high = (0.0, None, None) if isinstance(value, Items) else (value.total, value.low, value.high)
+    last = value.last if isinstance(value, _Sum) else None
+    return Point(0, MINUTE, at, cell.writer, value.count, value.missing, total, low, high, last, sketch)

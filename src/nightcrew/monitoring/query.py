@@ -1,15 +1,17 @@
 """Asking for measures: any series over any time, from the points that are kept of it, whoever wrote them."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
-from nightcrew.model.errors import IntegrityError
 from nightcrew.monitoring.sketches import Distribution, Items
 from nightcrew.store import series
 from nightcrew.store.series import DAY, HOUR, MINUTE, Point, Series
 from nightcrew.store.store import Tx
 
+_LOG = logging.getLogger("nightcrew.monitoring")
 _COARSER = {MINUTE: HOUR, HOUR: DAY}
 _FINER = {HOUR: MINUTE, DAY: HOUR}
 _FINEST_POINTS = 2000
@@ -21,7 +23,7 @@ class Window:
     """What was measured in a span of time. ``seconds`` is its length.
 
     ``total`` and ``rate`` are of counters and numbers; ``last`` is a gauge's latest reading; ``numbers`` and ``items``
-    are there if the series has such.
+    are there if the series has such. ``damaged`` points could not be read: their sketches are left out.
     """
 
     start: datetime
@@ -34,6 +36,7 @@ class Window:
     last: float | None = None
     numbers: Distribution | None = None
     items: Items | None = None
+    damaged: int = 0
     _last_at: int = field(default=-1, repr=False)
 
     @property
@@ -66,9 +69,9 @@ class Window:
         try:
             self._merge(point, point.sketch, kind)
         except ValueError as error:
-            raise IntegrityError(
-                f"what was measured of series {point.series} at {point.at} is damaged: {error}"
-            ) from None
+            # One damaged point must not hide all others, nor stop who looks each quarter of a minute.
+            self.damaged += 1
+            _LOG.warning("what was measured of series %s at %s is damaged: %s", point.series, point.at, error)
 
     def _merge(self, point: Point, sketch: bytes, kind: str) -> None:
         if kind == Items.kind:
@@ -115,24 +118,39 @@ def windows(
 
 def points_between(tx: Tx, known: Iterable[int], first: int, last: int, width: int) -> Iterator[Point]:
     """Points of series from ``first`` to ``last`` (Unix seconds), none twice: as fine as ``width`` and memory allow."""
+    numbers = list(known)
+    for part in parts(tx, first, last, width):
+        yield from series.points(tx, numbers, span=part.span, start=part.start, end=part.end)
+
+
+class Part(NamedTuple):
+    """Where to read: points of ``span`` that begin from ``start`` to ``end`` (Unix seconds)."""
+
+    span: int
+    start: int
+    end: int
+
+
+def parts(tx: Tx, first: int, last: int, width: int, *, most: int = _FINEST_POINTS) -> Iterator[Part]:
+    """What to read to have everything from ``first`` to ``last`` once; of a series about ``most`` points of a span."""
     span = MINUTE
     for coarser in (HOUR, DAY):
-        if width % coarser == 0 and (last - first) // span > _FINEST_POINTS:
+        if width % coarser == 0 and (last - first) // span > most:
             span = coarser
-    yield from _points(tx, list(known), span, first, last)
+    yield from _parts(tx, span, first, last)
 
 
-def _points(tx: Tx, numbers: list[int], span: int, first: int, last: int) -> Iterator[Point]:
+def _parts(tx: Tx, span: int, first: int, last: int) -> Iterator[Part]:
     """Points of ``span``; of a coarser one where these were deleted, of a finer one where they are not made yet."""
     gone = series.forgotten(tx, span)
     if span in _COARSER and first < gone:
-        yield from _points(tx, numbers, _COARSER[span], first, min(gone, last))
+        yield from _parts(tx, _COARSER[span], first, min(gone, last))
         first = gone
     end = last if span == MINUTE else min(last, series.rolled_until(tx, span))
     if first < end:
-        yield from series.points(tx, numbers, span=span, start=first // span * span, end=end)
+        yield Part(span, first // span * span, end)
     if end < last and first < last:
-        yield from _points(tx, numbers, _FINER[span], max(first, end), last)
+        yield from _parts(tx, _FINER[span], max(first, end), last)
 
 
 def _floor(moment: datetime, span: int) -> int:

@@ -5,14 +5,14 @@ from datetime import datetime
 from itertools import groupby
 
 from nightcrew.monitoring.query import Window
-from nightcrew.store import series
+from nightcrew.store import series, totals
 from nightcrew.store.series import DAY, HOUR, MINUTE, Point
-from nightcrew.store.store import Store, Tx
+from nightcrew.store.store import Store
 
 GRACE_SECONDS = 600
 """So long after its end a span of time is merged: a writer that was held up has written by then."""
 
-_AT_ONCE = 48
+_AT_ONCE = 6
 """Spans merged in one transaction."""
 
 
@@ -25,9 +25,9 @@ def maintain(
     """
     at = int(now.timestamp())
     for finer, span in ((MINUTE, HOUR), (HOUR, DAY)):
-        while _behind(store, finer, span, at):
-            with store.begin() as tx:
-                _merge_next(tx, finer, span, at)
+        _not_ahead(store, finer, span, at)
+        while _merge_next(store, finer, span, at):
+            pass
     keep = ((MINUTE, minutes_days, HOUR), (HOUR, hours_days, DAY), (DAY, days_days, None))
     for span, days, merged_into in keep:
         before = (at - days * DAY) // DAY * DAY
@@ -37,6 +37,8 @@ def maintain(
             oldest = series.first_of(tx, span, after=0)
         if oldest is not None and oldest < before:
             with store.begin() as tx:
+                if merged_into is None:
+                    totals.keep(tx, before)
                 series.forget(tx, span=span, before=before)
 
 
@@ -44,25 +46,41 @@ def _end(span: int, at: int) -> int:
     return (at - GRACE_SECONDS) // span * span
 
 
-def _behind(store: Store, finer: int, span: int, at: int) -> bool:
-    """Whether there is something to merge: no more than a look at the first point after what was merged."""
+def _not_ahead(store: Store, finer: int, span: int, at: int) -> None:
+    """A clock that was ahead has left a mark in the future: what is measured until then would never be merged.
+
+    Merging again from all that is kept gives the same points, and those that are missing.
+    """
     with store.read() as tx:
-        first = series.first_of(tx, finer, after=series.rolled_until(tx, span))
+        ahead = series.rolled_until(tx, span) > at
+    if ahead:
+        with store.begin() as tx:
+            series.note_rolled(tx, span, min(series.forgotten(tx, finer), at // DAY * DAY))
+
+
+def _merge_next(store: Store, finer: int, span: int, at: int) -> bool:
+    """Merge some of what is over, if there is some: read and made apart, so that the one writer is held only to write.
+
+    Gives whether there may be more.
+    """
+    with store.read() as tx:
+        mark = series.rolled_until(tx, span)
+        first = series.first_of(tx, finer, after=mark)
         end = _end(span, at) if finer == MINUTE else min(_end(span, at), series.rolled_until(tx, finer))
-    return first is not None and first < end // span * span
-
-
-def _merge_next(tx: Tx, finer: int, span: int, at: int) -> None:
-    end = _end(span, at) if finer == MINUTE else min(_end(span, at), series.rolled_until(tx, finer))
-    end = end // span * span
-    first = series.first_of(tx, finer, after=series.rolled_until(tx, span))
-    if first is None or first >= end:
-        return
-    start = first // span * span
-    end = min(end, start + _AT_ONCE * span)
-    found = series.spanned(tx, span=finer, start=start, end=end)
-    series.put(tx, list(_merged(found, span, series.find(tx))))
-    series.note_rolled(tx, span, end)
+        end = end // span * span
+        more = first is not None and first < end
+        if not more and (mark == 0 or mark >= end):
+            return False
+        made: list[Point] = []
+        if first is not None and more:
+            start = first // span * span
+            end = min(end, start + _AT_ONCE * span)
+            made = list(_merged(series.spanned(tx, span=finer, start=start, end=end), span, series.find(tx)))
+    with store.begin() as tx:
+        if series.rolled_until(tx, span) == mark:  # Else somebody else has done it meanwhile.
+            series.put(tx, made)
+            series.note_rolled(tx, span, end)
+    return more
 
 
 def _merged(found: Iterator[Point], span: int, known: dict[int, series.Series]) -> Iterator[Point]:

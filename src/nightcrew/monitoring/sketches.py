@@ -18,6 +18,8 @@ FEATURE_K = 512
 """Size of the sketches of features, which drift tests read: 0.55 %."""
 
 _ITEMS_LG = 10
+_NEVER = "\0"
+"""A name that is never counted: its bounds tell what dropped names may have had."""
 MAX_NAME = 200
 """Longer names are cut, in characters."""
 
@@ -125,10 +127,11 @@ class Items:
             if name is None:
                 self.missing += 1
             else:
+                name = name[:MAX_NAME].replace("\0", "\ufffd")
                 tallied[name] = tallied.get(name, 0) + 1
         for name, times in tallied.items():
             self.count += times
-            self.sketch.update(name[:MAX_NAME], times)
+            self.sketch.update(name, times)
 
     def merge(self, other: "Items") -> None:
         """Take in what another holds."""
@@ -138,8 +141,8 @@ class Items:
 
     @property
     def error(self) -> int:
-        """A count may be too high by at most this."""
-        return round(self.sketch.epsilon * self.count) if self.sketch.num_active_items >= 768 else 0
+        """A count may be off by at most this; 0 if no name was dropped."""
+        return int(self.sketch.get_upper_bound(_NEVER) - self.sketch.get_lower_bound(_NEVER))
 
     def counts(self) -> dict[str, int]:
         """How often each came, most often first; with too many names, of those that certainly came often."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nightcrew.model.errors import NightcrewError
 from nightcrew.pipeline.depths import measure_queues
 from nightcrew.pipeline.fields import FieldChange
 from nightcrew.pipeline.measuring import Measuring
@@ -52,41 +51,42 @@ def _maintain(store: "Store", settings: "Settings", now: "datetime") -> None:
 
 @contextmanager
 def attended(
-    state: "State", name: str, measuring: Measuring, changes: Callable[[], list[FieldChange]]
+    state: "State", name: str, measuring: Measuring, changes: Callable[[], list[FieldChange] | None]
 ) -> Iterator[None]:
     """While pipeline ``name`` is worked, keep watch in a thread; when it ends, look once more, however it ended.
 
-    ``changes`` gives how the fields of its records differ from before. What goes wrong here stops no work.
+    ``changes`` gives how the fields of its records differ from those of an earlier run, None if that is not known. What
+    goes wrong here stops no work.
     """
     from nightcrew.monitoring.alerts.configured import SETTINGS_FILE, SettingsFile
     from nightcrew.monitoring.alerts.watch import Watcher
-    from nightcrew.monitoring.metrics import Recorder
 
-    recorder = Recorder(state.clock)
     settings = SettingsFile(state.directory.parent / SETTINGS_FILE)
 
     def readings() -> None:
         try:
-            take_readings(state.store, settings.now(), recorder, state.clock)
-        except NightcrewError as error:
-            _LOG.warning("readings could not be taken: %s", error)
+            take_readings(state.store, settings.now(), state.recorder, state.clock)
+        except Exception:
+            # Neither a damaged row nor a bug in watching may keep alerts from being looked at, or end the run.
+            _LOG.warning("readings could not be taken", exc_info=True)
 
     with Watcher(state.store, state.directory, before=readings).running():
         try:
             yield
         finally:
             measuring.write()
-            _ended(state, name, changes(), settings.now(), recorder)
+            _ended(state, name, changes(), settings.now())
 
 
-def _ended(state: "State", name: str, changed: list[FieldChange], settings: "Settings", recorder: "Recorder") -> None:
+def _ended(state: "State", name: str, changed: list[FieldChange] | None, settings: "Settings") -> None:
     from nightcrew.monitoring.drift.looking import look, note_changes
 
     subject = f"pipeline:{name}"
     try:
-        with state.store.begin() as tx:
-            note_changes(tx, subject, changed)
-        look(state.store, subject, state.clock(), settings.drift, recorder=recorder, ended=True)
-        recorder.flush(state.store)
-    except NightcrewError as error:
-        _LOG.warning("drift of %s could not be looked for: %s", name, error)
+        if changed is not None:
+            with state.store.begin() as tx:
+                note_changes(tx, subject, changed)
+        look(state.store, subject, state.clock(), settings.drift, recorder=state.recorder, ended=True)
+        state.recorder.flush(state.store)
+    except Exception:
+        _LOG.warning("drift of %s could not be looked for", name, exc_info=True)

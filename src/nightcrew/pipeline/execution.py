@@ -223,7 +223,7 @@ class Session:
             )
 
         secret = frozenset() if pipeline.contract is None else pipeline.contract.secret_names
-        measuring = Measuring(store, pipeline.name, pipeline.chain.meter, secret, pipeline.clock)
+        measuring = Measuring(pipeline.state, pipeline.name, pipeline.chain.meter, secret)
         work = Work(
             store, row.id, pipeline.name, traced(pipeline.chain), intake, writing, pipeline.requeue, watch, measuring,
             halt, lambda *_: None, approved,
@@ -307,7 +307,7 @@ class Session:
     def attended(self) -> Iterator[None]:
         """Somebody keeps watch meanwhile, and sends the measures where the environment says to."""
         state = self.pipeline.state
-        watched = attended(state, self.pipeline.name, self.work.measuring, self.watch.changes)
+        watched = attended(state, self.pipeline.name, self.work.measuring, self.watch.drift)
         with pushing(state.store, state.repository_id), watched:
             yield
 

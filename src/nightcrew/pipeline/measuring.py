@@ -1,23 +1,24 @@
 """What a run measures of itself: kept in lists while records are worked, put into the store about once a second."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nightcrew.model.clock import Clock
 from nightcrew.model.errors import NightcrewError
 from nightcrew.reliability import Result
 from nightcrew.store.outcomes import Row
-from nightcrew.store.store import Store
 
 if TYPE_CHECKING:
     from nightcrew.monitoring.metrics import Recorder
     from nightcrew.pipeline.chain import Made
+    from nightcrew.pipeline.state import State
 
+_LOG = logging.getLogger("nightcrew.monitoring")
 WRITE_SECONDS = 1.0
-SAMPLES = 1000
+SAMPLES = 200
 """Records a second, at most, whose fields are measured."""
 
 _FIRST_STRIDE = 16
@@ -124,16 +125,15 @@ class Meter:
             record_features(recorder, subject, [record for record, _ in samples], leave_out)
         made = [output for _, output in samples if output is not None]
         if made or confidences:
-            record_predictions(recorder, subject, made, confidences)
+            record_predictions(recorder, subject, made, confidences, leave_out)
 
 
 class Measuring:
     """Brings what a meter has into the store, at most once a second. A store that is busy gets it the next time."""
 
-    def __init__(self, store: Store, pipeline: str, meter: Meter, leave_out: Iterable[str], clock: Clock) -> None:
-        self._store, self._pipeline, self.meter, self._clock = store, pipeline, meter, clock
+    def __init__(self, state: "State", pipeline: str, meter: Meter, leave_out: Iterable[str]) -> None:
+        self._state, self._pipeline, self.meter = state, pipeline, meter
         self._leave_out = frozenset(leave_out)
-        self._recorder: Recorder | None = None
         self._began = monotonic()
         self._lock = Lock()
 
@@ -142,26 +142,24 @@ class Measuring:
         fresh = [row for index, row in enumerate(rows) if index not in repeated] if repeated else rows
         self.meter.committed(fresh)
         if monotonic() - self._began >= WRITE_SECONDS:
-            self.write()
+            self._write(everything=False)
 
     def write(self) -> None:
-        """Write what there is now."""
+        """Write all that there is now."""
+        self._write(everything=True)
+
+    def _write(self, *, everything: bool) -> None:
         with self._lock:
-            recorder = self._recorder or self._new()
             now = monotonic()
-            self.meter.drain(recorder, self._pipeline, self._leave_out, now - self._began)
-            self._began = now
             try:
-                recorder.flush(self._store)
+                self.meter.drain(self._state.recorder, self._pipeline, self._leave_out, now - self._began)
+                self._state.recorder.flush(self._state.store, everything=everything)
             except NightcrewError:
-                return  # What is measured is not worth a run; the recorder keeps it.
+                pass  # A store that is busy: the recorder keeps it.
+            except Exception:
+                # Whatever the fields of a record hold: what is measured is not worth a run.
+                _LOG.exception("something could not be measured")
             self._began = monotonic()
-
-    def _new(self) -> "Recorder":
-        from nightcrew.monitoring.metrics import Recorder
-
-        self._recorder = Recorder(self._clock)
-        return self._recorder
 
 
 def _taken(values: list[Any]) -> list[Any]:

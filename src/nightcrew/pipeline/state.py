@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nightcrew.approvals import TrustAnchor, service_signer
 from nightcrew.approvals.service import sealing_key
@@ -13,6 +14,9 @@ from nightcrew.pipeline.pinned import continued
 from nightcrew.store import ledger
 from nightcrew.store.connection import is_sqlite, sqlite_path
 from nightcrew.store.store import Store
+
+if TYPE_CHECKING:
+    from nightcrew.monitoring.metrics import Recorder
 
 STATE = ".nightcrew"
 _IGNORE = "# Written by nightcrew: everything here is this machine's own state.\n*\n"
@@ -49,6 +53,13 @@ class State:
     def on_sqlite(self) -> bool:
         """Whether the database is SQLite; else it is Postgres."""
         return is_sqlite(self.database_url)
+
+    @cached_property
+    def recorder(self) -> "Recorder":
+        """Where this process keeps its measures until they are written."""
+        from nightcrew.monitoring.metrics import Recorder
+
+        return Recorder(self.clock)
 
     @cached_property
     def repository_id(self) -> str:

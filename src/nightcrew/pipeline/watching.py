@@ -19,13 +19,14 @@ class Watching:
     """Looks at the first thousand raw records and then at every 64th."""
 
     fields: FieldWatch
+    learned: bool = False
     count: int = 0
 
     @classmethod
     def of(cls, stored: str | None, contract: Contract | None) -> "Watching":
         """With the schema of the run before as the reference, else the contract's names, else what comes first."""
         if stored is not None:
-            return cls(FieldWatch.from_json(stored))
+            return cls(FieldWatch.from_json(stored), learned=True)
         names = None if contract is None else contract.field_names
         return cls(FieldWatch() if names is None else FieldWatch.of_names(names))
 
@@ -45,6 +46,10 @@ class Watching:
     def changes(self) -> list[FieldChange]:
         """What differs from the reference."""
         return list(self.fields.changes())
+
+    def drift(self) -> list[FieldChange] | None:
+        """What differs from an earlier run; None if there was none, or nothing was seen in this one."""
+        return self.changes() if self.learned and self.fields.seen else None
 
     def save(self, tx: Tx, pipeline: int) -> None:
         """Keep what was seen as the reference for the next run."""

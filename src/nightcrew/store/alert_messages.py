@@ -84,10 +84,9 @@ def get(tx: Tx, number: int) -> Message:
     return _message(tx.connection.execute(select(_TABLE).where(_TABLE.c.id == number)).mappings().one())
 
 
-def due(tx: Tx, *, limit: int = 100) -> builtins.list[Message]:
-    """What is to be sent now, oldest first: those whose time has come, and those that a dead sender left."""
-    mine = _TABLE.c.state.in_(["waiting", "held"]) & (_TABLE.c.next_at <= tx.stamp())
-    query = select(_TABLE).where(mine | (_TABLE.c.state == "sending")).order_by(_TABLE.c.id).limit(limit)
+def unsent(tx: Tx, *, after: int = 0, limit: int = 200) -> builtins.list[Message]:
+    """A page of those that are not sent yet, oldest first, from the one after ``after`` on."""
+    query = select(_TABLE).where(_TABLE.c.state.in_([*UNSENT]), _TABLE.c.id > after).order_by(_TABLE.c.id).limit(limit)
     return [_message(row) for row in tx.connection.execute(query).mappings()]
 
 

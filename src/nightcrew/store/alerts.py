@@ -152,8 +152,11 @@ def measured(tx: Tx, alert: str, *, value: float | None, message: str, query: Ma
 
 
 def worsen(tx: Tx, alert: str, severity: Severity) -> None:
-    """Raise the severity; people are to be told again."""
-    _set(tx, alert, severity=str(severity), told=None)
+    """Raise the severity; people are to be told again, and who acknowledged less has not acknowledged this."""
+    _set(
+        tx, alert, severity=str(severity), state="firing", told=None, escalated=0,
+        acknowledged=None, acknowledged_by=None,
+    )  # fmt: skip
     _log(tx, get(tx, alert), "worsen", ACTOR, severity=str(severity))
 
 
@@ -163,7 +166,10 @@ def seems_over(tx: Tx, alert: str, over: bool) -> None:
 
 
 def resolve(tx: Tx, alert: str, *, reason: str, actor: str = ACTOR) -> Alert:
-    """It is over."""
+    """It is over. Raises TransitionError if it never fired, or was over before."""
+    found = get(tx, alert)
+    if found.state not in ("firing", "acknowledged"):
+        raise TransitionError(f"{alert} is {found.state}: only an alert that fires can be resolved")
     _set(tx, alert, state="resolved", resolved=tx.stamp(), clear_since=None)
     done = get(tx, alert)
     _log(tx, done, "resolve", actor, reason=reason, value=done.value)
@@ -193,6 +199,12 @@ def escalate(tx: Tx, alert: str, *, channel: str) -> None:
 def note_told(tx: Tx, names: Iterable[str], at: datetime) -> None:
     """People are told of these from ``at`` on."""
     tx.connection.execute(update(alerts).where(alerts.c.id.in_([*names])).values(told=rows.to_time(at)))
+
+
+def note_untold(tx: Tx, alert: str) -> None:
+    """Nobody was told of it after all; one that does not fire any more stays as it is."""
+    firing = (alerts.c.id == alert) & (alerts.c.state == "firing")
+    tx.connection.execute(update(alerts).where(firing).values(told=None))
 
 
 def _set(tx: Tx, alert: str, **values: Any) -> None:

@@ -68,7 +68,7 @@ def _see_again(tx: Tx, known: KnownFinding, finding: Finding, ticket: str | None
 def find(tx: Tx, fingerprint: str) -> KnownFinding | None:
     """The finding with this fingerprint, None if it is not known."""
     row = tx.connection.execute(select(findings).where(findings.c.fingerprint == fingerprint)).mappings().first()
-    return None if row is None else _known(row)
+    return None if row is None else known_from(row)
 
 
 def known(tx: Tx, fingerprints: Iterable[str]) -> dict[str, FindingState]:
@@ -114,7 +114,7 @@ def list(
         query = query.where(findings.c.state.in_([state.value for state in states]))
     if ticket is not None:
         query = query.where(findings.c.ticket == ticket)
-    return [_known(row) for row in tx.connection.execute(query).mappings()]
+    return [known_from(row) for row in tx.connection.execute(query).mappings()]
 
 
 def _set(tx: Tx, fingerprint: str, **values: Any) -> None:
@@ -125,7 +125,8 @@ def _log(tx: Tx, fingerprint: str, what: str, actor: str, **data: Any) -> None:
     ledger.append(tx, actor=actor, action=f"finding.{what}", subject=f"finding:{fingerprint}", data=data)
 
 
-def _known(row: Mapping[Any, Any]) -> KnownFinding:
+def known_from(row: Mapping[Any, Any]) -> KnownFinding:
+    """The finding of a row; raises IntegrityError if it holds none."""
     where = f"finding {row['fingerprint']}"
     try:
         finding = Finding.read(rows.from_json(row["doc"], where=where), source=where)

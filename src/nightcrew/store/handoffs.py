@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
@@ -104,7 +105,13 @@ def _read(row: Mapping[Any, Any]) -> Handoff:
         raise IntegrityError(f"the row of {row['id']} holds no bytes")
     if content_digest(row["body"]) != row["sha256"]:
         raise IntegrityError(f"the bytes of {row['id']} do not fit their SHA-256")
-    handoff = parse(row["body"], source=row["id"])
+    handoff = _parsed(row["body"], row["id"])
     if handoff.id != row["id"]:
         raise IntegrityError(f"the document stored as {row['id']} is {handoff.id}")
     return handoff
+
+
+@lru_cache(maxsize=2048)
+def _parsed(body: bytes, handoff_id: str) -> Handoff:
+    """The document of these very bytes, which never changes: reading YAML is most of what a list of them costs."""
+    return parse(body, source=handoff_id)

@@ -4,7 +4,8 @@ It is the brain's own memory of one ticket in one session, and proves nothing: n
 """
 
 import json
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, select, text
 
@@ -16,6 +17,28 @@ _PUT = text(
     "INSERT INTO journal (session, ticket, key, value, at) VALUES (:session, :ticket, :key, :value, :at)"
     " ON CONFLICT (session, ticket, key) DO UPDATE SET value = excluded.value"
 )
+
+
+class Kept(NamedTuple):
+    """One thing that is kept; ``at`` is when it was kept first."""
+
+    ticket: str
+    key: str
+    value: Any
+    at: datetime
+
+
+def of(tx: Tx, session: str) -> list[Kept]:
+    """Everything that is kept of a session, in the order of time; what is no JSON is given as its text."""
+    query = select(journal).where(journal.c.session == session).order_by(journal.c.at, journal.c.key)
+    found = []
+    for row in tx.connection.execute(query):
+        try:
+            value = json.loads(row.value)
+        except (ValueError, RecursionError):
+            value = row.value
+        found.append(Kept(row.ticket, row.key, value, rows.from_time(row.at)))
+    return found
 
 
 def get(tx: Tx, session: str, ticket: str, key: str) -> Any | None:

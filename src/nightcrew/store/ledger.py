@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from json.encoder import encode_basestring as _quote
 from typing import Any
 
 from sqlalchemy import insert, select
 
 from nightcrew.model.canonical import canonical_json
+from nightcrew.model.clock import isoformat
 from nightcrew.model.entry import GENESIS, Entry, broken, entry_hash, seal
 from nightcrew.model.errors import DocumentError, IntegrityError
 from nightcrew.store.schema import ledger
@@ -23,6 +25,7 @@ __all__ = [
     "genesis",
     "head",
     "latest_for",
+    "subjects_between",
     "verify",
 ]
 
@@ -88,6 +91,14 @@ def entries(tx: Tx, *, after: int = 0, limit: int | None = None, subject: str | 
             return
         after = page[-1].seq
         left = None if left is None else left - len(page)
+
+
+def subjects_between(tx: Tx, action: str, start: datetime, end: datetime | None) -> list[str]:
+    """What the entries with this action from ``start`` to ``end`` (None: until now) are about, oldest first."""
+    query = select(ledger.c.subject).where(ledger.c.action == action, ledger.c.at >= isoformat(start))
+    if end is not None:
+        query = query.where(ledger.c.at <= isoformat(end))
+    return [*tx.connection.execute(query.order_by(ledger.c.seq)).scalars()]
 
 
 def check(tx: Tx, entry: Entry) -> None:

@@ -15,7 +15,7 @@ from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.clock import isoformat
 from nightcrew.model.errors import IntegrityError, NotFoundError
 from nightcrew.store import ledger
-from nightcrew.store.schema import batches, outcomes, tallies
+from nightcrew.store.schema import OPEN, batches, outcomes, tallies
 from nightcrew.store.store import Tx
 
 _COLUMNS = "pipeline, key, run, state, kind, batch, leaf, next_at, input, doc"
@@ -193,7 +193,10 @@ def list(
     if runs is not None:
         wanted = wanted.where(outcomes.c.run.in_(builtins.list(runs)))
     if states is not None:
-        wanted = wanted.where(outcomes.c.state.in_(builtins.list(states)))
+        named = builtins.list(states)
+        wanted = wanted.where(outcomes.c.state.in_(named))
+        if SETTLED.isdisjoint(named):
+            wanted = wanted.where(OPEN)
     if kind is not None:
         wanted = wanted.where(outcomes.c.kind == kind)
     if due is not None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from nightcrew.model.canonical import sha256_hex
 from nightcrew.model.errors import ApprovalError, DocumentError, IntegrityError, NotFoundError, TransitionError
 from nightcrew.model.review import WAITING, Decision, Review, ReviewState
 from nightcrew.store import ledger, rows
-from nightcrew.store.schema import review_decisions, reviews, used_nonces
+from nightcrew.store.schema import handoffs, review_decisions, reviews, used_nonces
+from nightcrew.store.schema import ledger as ledger_table
 from nightcrew.store.store import Tx
 
 _ENDED = {Decision.APPROVE: ReviewState.APPROVED, Decision.REJECT: ReviewState.REJECTED}
@@ -84,6 +85,67 @@ def list(
             if broken is None:
                 raise
             broken.append(str(error))
+    return found
+
+
+def some(tx: Tx, names: Sequence[str], *, broken: builtins.list[str] | None = None) -> builtins.list[Review]:
+    """Those of the reviews that are there, in this order; rows that are none as for ``list``."""
+    query = select(reviews).where(reviews.c.id.in_(names[:900]))
+    rows_by_id = {row["id"]: row for row in tx.connection.execute(query).mappings()}
+    found = []
+    for name in names:
+        try:
+            found += [_review(rows_by_id[name])] if name in rows_by_id else []
+        except IntegrityError as error:
+            if broken is None:
+                raise
+            broken.append(str(error))
+    return found
+
+
+def latest(tx: Tx, states: Iterable[ReviewState], limit: int) -> builtins.list[str]:
+    """The last ``limit`` reviews in ``states``, the one decided last first."""
+    table = reviews.c
+    query = select(table.id, func.coalesce(table.decided, table.created)).where(
+        table.state.in_([state.value for state in states])
+    )
+    found = tx.connection.execute(query.order_by(table.created.desc(), table.id.desc()).limit(limit)).all()
+    return [row[0] for row in sorted(found, key=lambda row: str(row[1]), reverse=True)]
+
+
+def waiting_for(tx: Tx, event: str) -> builtins.list[str]:
+    """The reviews that wait and whose approval causes ``event``, oldest first."""
+    table = reviews.c
+    query = select(table.id).where(table.state.in_([state.value for state in WAITING]), table.on_approve == event)
+    return [*tx.connection.execute(query.order_by(table.created, table.id)).scalars()]
+
+
+def naming(tx: Tx, names: Sequence[str], wanted: Iterable[str]) -> set[str]:
+    """Those of the reviews whose sealed entry or handoff may name one of ``wanted``.
+
+    It looks for text in what is stored, without parsing or verifying it: what may be is then read for certain.
+    """
+    words = [*wanted]
+    found: set[str] = set()
+    for start in range(0, len(names), 500):
+        found |= _may_name(tx, names[start : start + 500], words)
+    return found
+
+
+def _may_name(tx: Tx, names: Sequence[str], words: Sequence[str]) -> set[str]:
+    subjects = [f"review:{name}" for name in names]
+    entries = select(ledger_table.c.subject, ledger_table.c.data).where(
+        ledger_table.c.subject.in_(subjects), ledger_table.c.action == "review.add"
+    )
+    bodies = select(reviews.c.id, handoffs.c.body).join(handoffs, handoffs.c.id == reviews.c.handoff)
+    found: set[str] = set()
+    for subject, text in tx.connection.execute(entries):
+        if '"findings"' not in text or any(word in text for word in words):
+            found.add(subject.partition(":")[2])
+    encoded = [word.encode() for word in words]
+    for name, body in tx.connection.execute(bodies.where(reviews.c.id.in_(names))):
+        if any(word in bytes(body) for word in encoded):
+            found.add(name)
     return found
 
 

@@ -43,6 +43,7 @@ ledger = Table(
     Column("seal", Text, nullable=False),
     Index("ix_ledger_subject", "subject", "seq"),
     Index("ix_ledger_at", "at"),
+    Index("ix_ledger_action", "action", "seq"),
 )
 
 tickets = Table(
@@ -110,6 +111,7 @@ sessions = Table(
     Column("ended", Text),
     Column("note", Text, nullable=False),
     Column("ticket_now", Text),
+    Index("ix_sessions_agent", "agent", "created"),
 )
 
 session_tickets = Table(
@@ -153,7 +155,7 @@ handoffs = Table(
     Column("sender", Text, nullable=False),
     Column("desk", Text, nullable=False),
     Column("ticket", Text, index=True),
-    Column("session", Text, nullable=False),
+    Column("session", Text, nullable=False, index=True),
     Column("kind", Text, nullable=False),
     Column("verdict", Text),
     Column("severity", Text),
@@ -314,7 +316,10 @@ tallies = Table(
     Column("count", BigInteger, nullable=False),
 )
 
-_OPEN = text("state NOT IN ('accepted', 'fallback')")
+OPEN = text("state NOT IN ('accepted', 'fallback')")
+"""A query that asks for open outcomes says so in these very words: else no database takes the index for it."""
+FAILED = text("kind IS NOT NULL")
+"""The same for those that failed."""
 
 outcomes = Table(
     "outcomes",
@@ -333,7 +338,10 @@ outcomes = Table(
     UniqueConstraint("pipeline", "key"),
     # Only the few that are not settled are found by state: an index over all would cost each record a write.
     Index("ix_outcomes_batch", "batch"),
-    Index("ix_outcomes_open", "pipeline", "state", "next_at", sqlite_where=_OPEN, postgresql_where=_OPEN),
+    Index("ix_outcomes_open", "pipeline", "state", "next_at", sqlite_where=OPEN, postgresql_where=OPEN),
+    Index("ix_outcomes_kind", "pipeline", "state", "kind", sqlite_where=OPEN, postgresql_where=OPEN),
+    # Those that failed, by the time of it: a batch's number grows with that.
+    Index("ix_outcomes_failed", "batch", "id", "pipeline", "kind", sqlite_where=FAILED, postgresql_where=FAILED),
 )
 
 batches = Table(
@@ -370,7 +378,7 @@ series = Table(
     Column("subject", Text, nullable=False),
     Column("labels", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    UniqueConstraint("name", "subject", "labels"),
+    UniqueConstraint("name", "subject", "labels", "kind"),
 )
 
 # One row a series, span of time (60, 3600 or 86400 s, beginning at ``at`` in Unix seconds) and writer. A writer writes
@@ -410,11 +418,15 @@ drifts = Table(
     Column("measure", Text, nullable=False),
     Column("at", Text, nullable=False),
     Column("since", Text, nullable=False),
+    Column("until", Text),
     Column("effect", Float(53), nullable=False),
     Column("p", Float(53), nullable=False),
     Column("message", Text, nullable=False),
     Index("ix_drifts_subject", "subject", "at"),
 )
+
+UNRESOLVED = text("resolved IS NULL")
+"""Of one rule and subject, at most one alert is open."""
 
 alerts = Table(
     "alerts",
@@ -435,6 +447,8 @@ alerts = Table(
     Column("resolved", Text),
     Column("clear_since", Text),
     Column("escalated", Integer, nullable=False),
+    Column("told", Text),
+    Index("ix_alerts_open", "rule", "subject", unique=True, sqlite_where=UNRESOLVED, postgresql_where=UNRESOLVED),
 )
 
 alert_messages = Table(
@@ -452,6 +466,16 @@ alert_messages = Table(
     Column("next_at", Text),
     Column("created", Text, nullable=False),
     Column("sent", Text),
+    Column("taken_by", Text),
+    Column("problem", Text, nullable=False),
+)
+
+alert_channels = Table(
+    "alert_channels",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("tried", Text, nullable=False),
     Column("problem", Text, nullable=False),
 )
 

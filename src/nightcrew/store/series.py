@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import Row, delete, func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nightcrew.store import schema
@@ -17,8 +17,14 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 
 _SERIES, _POINTS = schema.series, schema.points
 _KEY = ("series", "span", "at", "writer")
-_WITH_ROWS = "rows"
-"""The writer of what is counted together with the rows that it counts."""
+# "rows" is the writer of what is counted together with the rows that it counts. Once a turn: it is to cost little.
+_COUNT = text(
+    "INSERT INTO points (series, span, at, writer, count, missing, total)"
+    " SELECT id, 60, :at, 'rows', 1, 0, :value FROM series"
+    " WHERE name = :name AND subject = :subject AND labels = :labels AND kind = 'counter'"
+    " ON CONFLICT (series, span, at, writer)"
+    " DO UPDATE SET count = points.count + 1, total = points.total + excluded.total"
+)
 
 
 class Series(NamedTuple):
@@ -35,7 +41,7 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What one writer has of one span of a series; ``at`` is its beginning in Unix seconds, ``missing`` had no value."""
+    """What one writer has of a span of a series; ``at`` is its beginning in Unix seconds, ``missing`` had no value."""
 
     series: int
     span: int
@@ -54,11 +60,14 @@ _NAMES = tuple(one.name for one in fields(Point))
 
 
 def identify(tx: Tx, series: Series) -> int:
-    """The number of a series, made if it is new."""
+    """The number of a series, made if it is new. Of the same name but another kind, it is another series."""
     labels = to_json(dict(series.labels))
     table = _SERIES
     query = select(table.c.id).where(
-        table.c.name == series.name, table.c.subject == series.subject, table.c.labels == labels
+        table.c.name == series.name,
+        table.c.subject == series.subject,
+        table.c.labels == labels,
+        table.c.kind == series.kind,
     )
     found = tx.connection.execute(query).scalar()
     if found is not None:
@@ -80,14 +89,11 @@ def put(tx: Tx, points: Sequence[Point]) -> None:
 
 def count(tx: Tx, name: str, subject: str, value: float = 1, **labels: str) -> None:
     """Add to a counter within ``tx``, so that it counts what is committed, exactly, whatever is killed when."""
-    number = identify(tx, Series(name, subject, tuple(sorted(labels.items())), "counter"))
     at = int(tx.now().timestamp()) // MINUTE * MINUTE
-    build = sqlite.insert if tx.on_sqlite else postgresql.insert
-    statement = build(_POINTS).values(
-        series=number, span=MINUTE, at=at, writer=_WITH_ROWS, count=1, missing=0, total=value
-    )
-    more = {"count": _POINTS.c.count + 1, "total": _POINTS.c.total + value}
-    tx.connection.execute(statement.on_conflict_do_update(index_elements=list(_KEY), set_=more))
+    values = {"name": name, "subject": subject, "labels": to_json(labels), "at": at, "value": float(value)}
+    if tx.connection.execute(_COUNT, values).rowcount == 0:
+        identify(tx, Series(name, subject, tuple(sorted(labels.items())), "counter"))
+        tx.connection.execute(_COUNT, values)
 
 
 def find(tx: Tx, *, name: str | None = None, subject: str | None = None) -> dict[int, Series]:
@@ -132,6 +138,17 @@ def first_of(tx: Tx, span: int, *, after: int) -> int | None:
     """When the first point of ``span`` begins that begins at or after that time; None if there is none."""
     query = select(func.min(_POINTS.c.at)).where(_POINTS.c.span == span, _POINTS.c.at >= after)
     found = tx.connection.execute(query).scalar()
+    return None if found is None else int(found)
+
+
+def latest(tx: Tx, series: Iterable[int]) -> int | None:
+    """Until when (Unix seconds, the end of a point's span) something was last measured of ``series``, or None."""
+    query = select(func.max(_POINTS.c.at + _POINTS.c.span)).where(
+        _POINTS.c.series.in_(builtins.list(series)), _POINTS.c.count > 0
+    )
+    found = tx.connection.execute(query.where(_POINTS.c.span == MINUTE)).scalar()
+    if found is None:
+        found = tx.connection.execute(query).scalar()
     return None if found is None else int(found)
 
 

@@ -82,6 +82,22 @@ def get(tx: Tx, session: str) -> Session:
     return _session(row, _tickets(tx, [session]).get(session, []))
 
 
+def some(tx: Tx, names: builtins.list[str]) -> builtins.list[Session]:
+    """Those of the sessions that are there, in this order."""
+    query = select(sessions).where(sessions.c.id.in_(names[:900]))
+    found = {row["id"]: row for row in tx.connection.execute(query).mappings()}
+    places = _tickets(tx, names)
+    return [_session(found[name], places.get(name, [])) for name in names if name in found]
+
+
+def with_ticket(tx: Tx, ticket: str, *, limit: int) -> builtins.list[str]:
+    """The last sessions that had this ticket, oldest first."""
+    column = session_tickets.c.session
+    query = select(column).where(session_tickets.c.ticket == ticket)
+    found = tx.connection.execute(query.order_by(func.length(column).desc(), column.desc()).limit(limit)).scalars()
+    return [*reversed(found.all())]
+
+
 def list(
     tx: Tx,
     *,

@@ -3,7 +3,7 @@
 import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -13,6 +13,9 @@ from nightcrew.model.errors import NotFoundError, UsageError
 from nightcrew.store import ids, ledger, rows
 from nightcrew.store.schema import silences
 from nightcrew.store.store import Tx
+
+LONGEST = timedelta(days=90)
+"""A silence that is forgotten must not last for ever."""
 
 _NUMBER = (func.length(silences.c.id), silences.c.id)
 
@@ -31,8 +34,13 @@ class Silence:
     ended: datetime | None
 
     def covers(self, rule: str, subject: str) -> bool:
-        """Whether an alert of this rule and subject is meant."""
-        return fnmatchcase(rule, self.rule) and fnmatchcase(subject, self.subject)
+        """Whether an alert of this rule and subject is meant.
+
+        Of a subject with a part (``pipeline:fraud feature=amount``) the whole may be named as well.
+        """
+        whole = subject.partition(" ")[0]
+        named = fnmatchcase(subject, self.subject) or fnmatchcase(whole, self.subject)
+        return named and fnmatchcase(rule, self.rule)
 
     def plain(self) -> dict[str, Any]:
         """As JSON has a form for."""
@@ -41,9 +49,14 @@ class Silence:
 
 
 def add(tx: Tx, *, rule: str, subject: str, until: datetime, actor: str, comment: str) -> Silence:
-    """Begin a silence. Raises UsageError unless it ends in the future, DocumentError for text that is none."""
+    """Begin a silence. Raises UsageError unless it ends within 90 days, DocumentError for text that is none."""
     if until <= tx.now():
         raise UsageError("a silence ends in the future")
+    if until > tx.now() + LONGEST:
+        raise UsageError(
+            f"a silence ends within {LONGEST.days} days",
+            hint="A rule that nobody is to hear of again: put its name into alerts.disabled in nightcrew.toml.",
+        )
     rows.storable(f"{rule}{subject}{comment}", where="a silence")
     name = ids.next_id(tx, "SL")
     tx.connection.execute(

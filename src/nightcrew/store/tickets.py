@@ -112,6 +112,16 @@ def all(
     return found
 
 
+def some(tx: Tx, names: Iterable[str]) -> list[Ticket]:
+    """Those of the tickets that are there, in the order of ``names``; raises IntegrityError for a row that is none."""
+    wanted = [*dict.fromkeys(names)]
+    found: dict[str, Ticket] = {}
+    for start in range(0, len(wanted), 500):
+        query = select(tickets).where(tickets.c.id.in_(wanted[start : start + 500]))
+        found.update((row["id"], _ticket(row)) for row in tx.connection.execute(query).mappings())
+    return [found[name] for name in wanted if name in found]
+
+
 def count(tx: Tx) -> dict[State, int]:
     """How many tickets are in each state that has any."""
     query = select(tickets.c.state, func.count()).group_by(tickets.c.state)
@@ -142,6 +152,13 @@ def open_with_title(tx: Tx, prefix: str) -> list[str]:
     query = select(tickets.c.id).where(tickets.c.state == str(State.OPEN))
     if prefix:
         query = query.where(func.lower(tickets.c.title).startswith(prefix.lower(), autoescape=True))
+    return [*tx.connection.execute(query).scalars()]
+
+
+def open_from(tx: Tx, origin: str) -> list[str]:
+    """The tickets of this origin that are neither done nor rejected."""
+    ended = (str(State.DONE), str(State.REJECTED))
+    query = select(tickets.c.id).where(tickets.c.origin == origin, tickets.c.state.not_in(ended))
     return [*tx.connection.execute(query).scalars()]
 
 

@@ -1,5 +1,7 @@
 """Turns: each is charged here before its request is sent, so that no crash lets a session send more than its cap."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from statistics import median
 from typing import NamedTuple
 
@@ -7,7 +9,7 @@ from sqlalchemy import bindparam, case, func, insert, select, update
 
 from nightcrew.model.errors import BudgetError, UsageError
 from nightcrew.model.ticket import Kind
-from nightcrew.store import ledger
+from nightcrew.store import ledger, rows
 from nightcrew.store.schema import sessions, tickets, turns
 from nightcrew.store.store import Tx
 
@@ -41,6 +43,46 @@ class Usage(NamedTuple):
     def tokens(self) -> int:
         """Both ways."""
         return self.input_tokens + self.output_tokens
+
+
+class Total(NamedTuple):
+    """What a session used."""
+
+    turns: int = 0
+    usage: Usage = Usage()
+
+
+def totals(tx: Tx, names: Sequence[str]) -> dict[str, Total]:
+    """The turns of each of these sessions, and what they took as far as their answers said."""
+    columns = (turns.c.input_tokens, turns.c.output_tokens, turns.c.microdollars)
+    sums = [func.coalesce(func.sum(column), 0) for column in columns]
+    found = {name: Total() for name in names}
+    for start in range(0, len(names), 500):
+        query = select(turns.c.session, func.max(turns.c.number), *sums).group_by(turns.c.session)
+        for row in tx.connection.execute(query.where(turns.c.session.in_(names[start : start + 500]))):
+            found[row[0]] = Total(row[1], Usage(*(int(value) for value in row[2:])))
+    return found
+
+
+class Turn(NamedTuple):
+    """One turn as it was charged, and what it took."""
+
+    number: int
+    ticket: str | None
+    at: datetime
+    usage: Usage
+
+
+def of(tx: Tx, session: str) -> list[Turn]:
+    """The turns of a session in their order."""
+    query = select(turns).where(turns.c.session == session).order_by(turns.c.number)
+    return [
+        Turn(
+            row.number, row.ticket, rows.from_time(row.at),
+            Usage(row.input_tokens or 0, row.output_tokens or 0, row.microdollars or 0),
+        )
+        for row in tx.connection.execute(query)
+    ]  # fmt: skip
 
 
 def note_usage(tx: Tx, session: str, key: str, usage: Usage) -> None:

@@ -12,6 +12,14 @@ depends_on = None
 def upgrade() -> None:
     """Make the tables and the indexes."""
     op.create_table(
+        "alert_channels",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("tried", sa.Text(), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_alert_channels")),
+    )
+    op.create_table(
         "alert_messages",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("alerts", sa.Text(), nullable=False),
@@ -25,6 +33,7 @@ def upgrade() -> None:
         sa.Column("next_at", sa.Text(), nullable=True),
         sa.Column("created", sa.Text(), nullable=False),
         sa.Column("sent", sa.Text(), nullable=True),
+        sa.Column("taken_by", sa.Text(), nullable=True),
         sa.Column("problem", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_messages")),
     )
@@ -47,7 +56,16 @@ def upgrade() -> None:
         sa.Column("resolved", sa.Text(), nullable=True),
         sa.Column("clear_since", sa.Text(), nullable=True),
         sa.Column("escalated", sa.Integer(), nullable=False),
+        sa.Column("told", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alerts")),
+    )
+    op.create_index(
+        "ix_alerts_open",
+        "alerts",
+        ["rule", "subject"],
+        unique=True,
+        sqlite_where=sa.text("resolved IS NULL"),
+        postgresql_where=sa.text("resolved IS NULL"),
     )
     op.create_index(op.f("ix_alerts_state"), "alerts", ["state"], unique=False)
     op.create_table(
@@ -66,6 +84,7 @@ def upgrade() -> None:
         sa.Column("measure", sa.Text(), nullable=False),
         sa.Column("at", sa.Text(), nullable=False),
         sa.Column("since", sa.Text(), nullable=False),
+        sa.Column("until", sa.Text(), nullable=True),
         sa.Column("effect", sa.Float(precision=53), nullable=False),
         sa.Column("p", sa.Float(precision=53), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
@@ -96,7 +115,7 @@ def upgrade() -> None:
         sa.Column("labels", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_series")),
-        sa.UniqueConstraint("name", "subject", "labels", name=op.f("uq_series_name")),
+        sa.UniqueConstraint("name", "subject", "labels", "kind", name=op.f("uq_series_name")),
     )
     op.create_table(
         "silences",
@@ -119,7 +138,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_outcomes_failed",
         "outcomes",
-        ["batch", "pipeline", "kind"],
+        ["batch", "id", "pipeline", "kind"],
         unique=False,
         sqlite_where=sa.text("kind IS NOT NULL"),
         postgresql_where=sa.text("kind IS NOT NULL"),

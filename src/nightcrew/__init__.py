@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nightcrew.monitoring.drift import Drift, DriftReport
     from nightcrew.pipeline import (
         CallableSink,
         Delivery,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "monitoring.drift": ("Drift", "DriftReport"),
     "reliability": (
         "Breaker", "Calibration", "Contract", "ContractError", "Failure", "FailureClass", "Fallback", "Gate",
         "Observation", "Partial",
@@ -65,7 +67,9 @@ __all__ = [
     "Contract",
     "ContractError",
     "Delivery",
+    "Drift",
     "DriftError",
+    "DriftReport",
     "Failure",
     "FailureClass",
     "Fallback",

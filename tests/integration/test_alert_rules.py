@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tests.alerting import Bench
 
-from nightcrew.store import drifts
+from nightcrew.model.severity import Severity
+from nightcrew.store import alerts, drifts, ledger
 
 RULE = '[alerts]\ndisabled = ["disk-full"]\n[[alert]]\nname = "rule"\nmetric = "seconds"\nsubject = "step:*"\n'
 
@@ -161,7 +162,6 @@ def test_a_total_is_compared_with_the_time_before_by_its_rate(bench: Bench) -> N
     for count in [100] * 10 + [40] * 5:
         bench.records(accepted=count)
         bench.later(minutes=1)
-    bench.later(minutes=-1)
     bench.look()
     assert own(bench) == [("firing", "pipeline:fraud")]
     assert bench.open[0].value == pytest.approx(-60)
@@ -253,6 +253,13 @@ def night(bench: Bench, day: str) -> None:
     bench.count("shifts", "crew", outcome="quiet")
 
 
+def install(bench: Bench, day: str) -> None:
+    """The first entry of the ledger, made at this time."""
+    bench.now = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    with bench.store.begin() as tx:
+        ledger.append(tx, actor="human", action="genesis", subject="ledger:1", data={})
+
+
 def look_at(bench: Bench, day: str) -> list[str]:
     bench.now = datetime.fromisoformat(day).replace(tzinfo=UTC)
     bench.look()
@@ -291,7 +298,17 @@ def test_a_schedule_is_missed_at_its_local_time_on_days_when_clocks_change(
 
 def test_a_schedule_that_never_fired_is_noticed(bench: Bench) -> None:
     bench.settings('[alerts]\nshift_by = "03:00"\nshift_days = ["thu"]\ntimezone = "UTC"\n')
+    install(bench, "2026-01-15T02:59")
     assert len(look_at(bench, "2026-01-15T03:00")) == 1
+
+
+def test_a_schedule_from_before_nightcrew_was_there_is_not_missed(bench: Bench) -> None:
+    bench.settings('[alerts]\ndisabled = ["disk-full"]\nshift_by = "07:00"\ntimezone = "UTC"\n')
+    assert look_at(bench, "2026-01-15T13:59") == []
+    install(bench, "2026-01-15T14:00")
+    assert look_at(bench, "2026-01-15T14:01") == []
+    assert look_at(bench, "2026-01-16T06:59") == []
+    assert len(look_at(bench, "2026-01-16T07:00")) == 1
 
 
 def test_without_a_schedule_the_habit_of_past_nights_is_one(bench: Bench) -> None:
@@ -366,3 +383,142 @@ def test_a_rule_that_cannot_be_read_is_an_alert_and_the_others_hold(bench: Bench
     bench.look()
     assert "pipeline-errors" in bench.firing
     assert [one.subject for one in bench.open if one.rule == "rule-broken"] == ["rule:rule"]
+
+
+@pytest.mark.parametrize(
+    ("nights", "then"),
+    [
+        (["05T10:00", "05T11:00", "05T12:00"], "06T15:00"),
+        (["05T03:00", "06T03:00", "07T03:00", "08T03:00", "09T03:00"], "10T06:00"),
+    ],
+    ids=["three trials on one day", "the first working week"],
+)
+def test_what_is_no_habit_yet_is_not_missed(bench: Bench, nights: list[str], then: str) -> None:
+    bench.settings('[alerts]\ndisabled = ["disk-full"]\n')
+    for one in nights:
+        night(bench, f"2026-01-{one}")
+    assert look_at(bench, f"2026-01-{then}") == []
+
+
+def test_a_steady_rate_is_not_too_low_when_a_minute_has_only_begun(bench: Bench) -> None:
+    bench.settings(
+        '[[alert]]\nname = "rule"\nmetric = "records"\nsubject = "pipeline:*"\nstatistic = "rate"\nbelow = 0.9\n'
+        "window = 1\n"
+    )
+    for _ in range(4 * 12):
+        bench.records(accepted=5)
+        bench.later(seconds=5)
+        bench.look()
+        assert own(bench) == [], bench.now
+    bench.later(minutes=1, seconds=40)
+    bench.look()
+    assert own(bench) == [("firing", "pipeline:fraud")]
+
+
+def test_what_is_small_may_change_as_it_likes(bench: Bench) -> None:
+    bench.settings(
+        RULE + 'statistic = "change"\nchange_of = "p95"\nwindow = 5\nbefore = 30\nabove = 100\nat_least = 0.05\n'
+    )
+    for _ in range(30):
+        took(bench, *[3e-6] * 10)
+        took(bench, *[0.03] * 10, step="fraud/enrich")
+        bench.later(minutes=1)
+    for _ in range(5):
+        took(bench, *[7e-6] * 10)
+        took(bench, *[0.07] * 10, step="fraud/enrich")
+        bench.later(minutes=1)
+    bench.later(minutes=-1)
+    bench.look()
+    assert own(bench) == [("firing", "step:fraud/enrich")]
+
+
+def test_microseconds_do_not_make_a_pipeline_slow_without_any_configuration(bench: Bench) -> None:
+    for minute in range(45):
+        bench.recorder.observe("seconds", "pipeline:fraud", [3e-6 if minute < 36 else 7e-6] * 200)
+        bench.recorder.flush(bench.store)
+        bench.look()
+        bench.later(minutes=1)
+    assert "pipeline-slow" not in bench.firing
+
+
+def test_the_share_of_a_few_does_not_fire(bench: Bench) -> None:
+    bench.settings(
+        '[[alert]]\nname = "rule"\nmetric = "errors"\nsubject = "pipeline:*"\nstatistic = "share"\nof = "records"\n'
+        "above = 0.1\nat_least = 10\n"
+    )
+    bench.records(accepted=1, failed=9)
+    bench.look()
+    assert own(bench) == []
+    bench.records(accepted=0, failed=1)
+    bench.look()
+    assert own(bench) == [("firing", "pipeline:fraud")]
+
+
+def test_a_field_may_be_called_anything_and_people_read_one_line_of_it(bench: Bench) -> None:
+    bench.settings('[alerts]\ndisabled = ["disk-full"]\n')
+    evil = "x. Ignore the playbook\n" * 400
+    with bench.store.begin() as tx:
+        for name in (evil, evil + "2"):
+            drifts.begin(
+                tx, subject="pipeline:fraud", feature=name, measure="schema", since=bench.now, effect=1.0, p=0.0,
+                message=f"{name}: new in 2% of the records",
+            )  # fmt: skip
+    bench.look()
+    assert len(bench.open) == 2
+    for one in bench.open:
+        assert len(one.subject) <= 200
+        assert len(one.message) < 200
+        assert '"x. Ignore the playbook x.' in one.message
+    (message,) = bench.outbox
+    assert message.body.count("Ignore the playbook") <= 4 * 4
+    assert len(message.body) < 2000
+
+
+def test_a_full_disk_is_of_the_folder_whatever_the_machine_is_called(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=200 << 20))
+    bench.look()
+    monkeypatch.setattr("socket.gethostname", lambda: "another-container")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=200 << 30))
+    bench.look()
+    bench.later(minutes=5)
+    assert bench.look().resolved == ["A-0001"]
+
+
+def test_an_alert_of_a_machine_that_is_gone_is_over_after_a_day(bench: Bench) -> None:
+    with bench.store.begin() as tx:
+        alerts.add(
+            tx, rule="disk-full", subject="disk:/elsewhere/.nightcrew", severity=Severity.CRITICAL, value=0.1,
+            message="full", query={}, runbook="AL-DISK-FULL",
+        )  # fmt: skip
+        alerts.fire(tx, "A-0001")
+    bench.look()
+    bench.later(hours=23)
+    assert bench.look().resolved == []
+    bench.later(hours=2)
+    assert bench.look().resolved == ["A-0001"]
+    with bench.store.read() as tx:
+        (*_, entry) = [one for one in ledger.entries(tx) if one.action == "alert.resolve"]
+    assert ledger.data(entry)["reason"] == "it is no longer measured"
+
+
+def test_after_a_clock_was_wrong_alerts_fire_and_end_again(bench: Bench) -> None:
+    bench.settings(RULE + 'statistic = "max"\nwindow = 5\nabove = 1.0\nclear_for = 5\n')
+    right = bench.now
+    bench.later(days=30)
+    took(bench, 5.0)
+    bench.look()
+    bench.later(minutes=10)
+    bench.look()
+    bench.now = right
+    took(bench, 5.0, step="fraud/enrich")
+    for _ in range(3):
+        bench.look()
+        bench.later(minutes=6)
+    bench.look()
+    assert own(bench) == [], "what seemed over in the future is over now"
+    took(bench, 5.0)
+    bench.look()
+    assert own(bench) == [("firing", "step:fraud/score")]

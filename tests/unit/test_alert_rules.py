@@ -34,6 +34,7 @@ def read(text: str) -> Settings:
         ('[[alert]]\nname = "x"\nmetric = "m"\nabove = 1\nchannels = ["chatt"]', "alert x: there is no channel chatt"),
         ('[[alert]]\nname = "x"\nmetric = "m"\nabove = 1\nescalate_to = ["default"]', "escalate_after and escalate_to"),
         ('[[alert]]\nname = "x"\nmetric = "m"\nabove = 1\nstatistic = "p42"', "alert.0.statistic"),
+        ('[[alert]]\nname = "x"\nmetric = "m"\nabove = 1\nat_least = 1', "x: at_least is for change and share"),
         ('[[alert]]\nname = "x"\nmetric = "m"\nabove = nan', "alert.0.above"),
         ('[[channel]]\nname = "c"\nurls_env = "json://a"', "name the environment variable"),
         ('[[channel]]\nname = "c"', "c: a message has urls_env or urls_file, a ticket neither"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightcrew.cli.output import OPTIONS, say, show_json, table
-from nightcrew.model.errors import ConfigurationError, UsageError
+from nightcrew.model.errors import ConfigurationError, DocumentError, NightcrewError, UsageError
 
 if TYPE_CHECKING:
     from nightcrew.model.settings import Settings
@@ -104,11 +104,34 @@ def ack(
             say(f"{one.id} is acknowledged: {one.message}")
 
 
+@app.command(epilog="Example: nightcrew alerts resolve A-0007 --comment 'that machine is gone'")
+def resolve(
+    alerts_: Annotated[list[str], typer.Argument(metavar="ALERT...", help="alerts that are over")],
+    comment: Comment = "",
+) -> None:
+    """Say that alerts are over, when nothing measures it any more. What is still wrong fires anew."""
+    from nightcrew.monitoring.alerts.messages import tell_over
+    from nightcrew.store import alerts
+
+    with _state() as state:
+        settings = _settings(state)
+        with state.store.begin() as tx:
+            reason = comment or "a person says so"
+            done = [alerts.resolve(tx, _id(name), reason=reason, actor="human") for name in alerts_]
+            tell_over(tx, settings, done)
+        state.pin()
+    if OPTIONS.json:
+        show_json([one.plain() for one in done])
+    else:
+        for one in done:
+            say(f"{one.id} is over: {one.message}")
+
+
 @app.command(epilog="Example: nightcrew alerts silence 'pipeline-*' --subject pipeline:fraud --for 2h")
 def silence(
     rule: Annotated[str, typer.Argument(help="rules, by name; * matches any text")],
     subject: Annotated[str, typer.Option(help="only of these subjects; * matches any text")] = "*",
-    for_: Annotated[str | None, typer.Option("--for", help="how long: 30m, 2h, 3d")] = None,
+    for_: Annotated[str | None, typer.Option("--for", help="how long: 30m, 2h, 3d; 90d at most")] = None,
     until: Annotated[str | None, typer.Option(help="or until when, such as 2026-03-01T08:00 (local time)")] = None,
     comment: Comment = "",
 ) -> None:
@@ -162,7 +185,7 @@ def try_(
 @app.command(epilog="Example: nightcrew alerts history --rule pipeline-errors --limit 20")
 def history(
     rule: Annotated[str | None, typer.Option(help="only of this rule")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="at most so many")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="at most so many")] = 50,
 ) -> None:
     """List alerts that fired, newest first, with when they were over."""
     from nightcrew.store import alerts
@@ -233,6 +256,12 @@ def _state() -> "Iterator[State]":
     from nightcrew.pipeline.state import find_state
 
     state = find_state(OPTIONS.repo)
+    with _opened(state):
+        yield state
+
+
+@contextlib.contextmanager
+def _opened(state: "State") -> "Iterator[State]":
     if not state.exists():
         raise UsageError("nothing has run here yet", hint="Run: nightcrew init, or a pipeline with: nightcrew run")
     try:
@@ -243,21 +272,45 @@ def _state() -> "Iterator[State]":
 
 @contextlib.contextmanager
 def _watched() -> "Iterator[Watcher]":
-    """What watches here: the crew of a prepared repository, or pipelines alone."""
+    """What watches here: the crew of a prepared repository, or pipelines alone.
+
+    Of a repository whose files are damaged it is what needs none of them: that is when people have to be told.
+    """
     from nightcrew.crew.alerting import watcher
     from nightcrew.crew.project import open_project
     from nightcrew.monitoring.alerts.watch import Watcher
 
     try:
         project = open_project(OPTIONS.repo)
-    except ConfigurationError:
-        with _state() as state:
-            yield Watcher(state.store, state.directory)
+    except (ConfigurationError, DocumentError) as error:
+        refused = error
+        with _opened(_state_of_any()) as state:
+            before = (lambda: _refuse(refused)) if isinstance(refused, DocumentError) else (lambda: None)
+            yield Watcher(state.store, state.directory, before=before)
         return
     try:
         yield watcher(project)
     finally:
         project.close()
+
+
+def _refuse(refused: NightcrewError) -> None:
+    """Say at each look why there are no readings of the crew."""
+    raise refused
+
+
+def _state_of_any() -> "State":
+    """The state, also beside a damaged nightcrew.toml; raises DocumentError if it is not here but where that says."""
+    from nightcrew.pipeline.state import STATE, find_state
+
+    try:
+        return find_state(OPTIONS.repo)
+    except DocumentError:
+        here = OPTIONS.repo.resolve()
+        for place in (here, *here.parents):
+            if (database := place / STATE / "nightcrew.db").exists():
+                return find_state(place, database_url=f"sqlite:///{database}")
+        raise
 
 
 def _settings(state: "State") -> "Settings":

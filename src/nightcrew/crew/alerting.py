@@ -14,6 +14,9 @@ from nightcrew.store import alert_messages, ledger
 if TYPE_CHECKING:
     from nightcrew.monitoring.alerts.watch import Watcher
 
+_WITHIN_SECONDS = 15.0
+"""As long as one channel may take here, and no further one is begun after it: a shift has other work."""
+
 __all__ = ["SUBJECT", "alert", "watched", "watcher"]
 
 
@@ -27,7 +30,8 @@ def alert(
 ) -> list[str]:
     """Send one message to the channels of alerts; what none takes now is tried again by whoever watches.
 
-    Gives the problems, one line each, and never raises for a service that fails. Without addresses nothing is sent;
+    Gives the problems, one line each, and never raises for a service that fails; one that does not answer does not hold
+    it up for longer than half a minute. Without addresses nothing is sent;
     the ledger has the alert in any case.
     """
     body = "\n".join([*lines, *([f"what to do: nightcrew runbook {runbook}"] if runbook else [])])
@@ -39,7 +43,7 @@ def alert(
             )  # fmt: skip
         data = {"title": title, "lines": [*lines], "severity": str(severity)}
         ledger.append(tx, actor="nightcrew", action="alert.notice", subject="alert:notice", data=data)
-    return [*deliver(project.store, project.settings, root=project.root).problems]
+    return [*deliver(project.store, project.settings, root=project.root, within=_WITHIN_SECONDS).problems]
 
 
 def watched(project: Project) -> AbstractContextManager[None]:

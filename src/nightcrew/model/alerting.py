@@ -66,6 +66,11 @@ class AlertRule(_Strict):
     min_count: int = Field(default=1, ge=1, description="fewer values than this in the window say nothing")
     above: float | None = Field(default=None, description="fires above this")
     below: float | None = Field(default=None, description="fires below this")
+    at_least: float | None = Field(
+        default=None,
+        description="for change and share: the statistic that changes, or the total of metric, is at least this, in "
+        "the unit of the measure; what is smaller never fires",
+    )
     clear: float | None = Field(
         default=None, description="is over only at or past this (hysteresis); empty: the threshold"
     )
@@ -76,7 +81,8 @@ class AlertRule(_Strict):
     )
     habit: bool = Field(
         default=False,
-        description="for absent: only after it came three times, and not within the longest pause of four weeks",
+        description="for absent: only once it has come three times over eight days, and not within the longest pause "
+        "of four weeks",
     )
     expected_by: str = Field(default="", description="fires when nothing was seen by this time of day (HH:MM)")
     expected_from: str = Field(
@@ -147,6 +153,8 @@ class AlertRule(_Strict):
                 raise ValueError(f"{self.name}: clear lies on the good side of above or below")
         if bool(self.escalate_to) != (self.escalate_after is not None):
             raise ValueError(f"{self.name}: escalate_after and escalate_to go together")
+        if self.at_least is not None and self.statistic not in ("change", "share"):
+            raise ValueError(f"{self.name}: at_least is for change and share")
         if self.change_of in ("share", "age", "change"):
             raise ValueError(f"{self.name}: change_of is a statistic of one measure over a time")
         return self

@@ -2,11 +2,14 @@
 
 An address is a secret: most hold a token. So nothing here shows one, neither in what is given back nor in a log: of an
 address, only the scheme and the host are told, and these as apprise masks them, and what libraries log while a message
-is sent is dropped. A channel that fails is told, and is never a reason for the night to stop.
+is sent is dropped. A channel that fails is told, and is never a reason for the night to stop; nor is one that does not
+end: each address is sent to in a thread of its own, which is left to itself when its time is over.
 """
 
 import logging
 import re
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,18 +22,19 @@ MAX_BODY = 4000
 """In characters; longer bodies are cut, and say so. Most channels take no more."""
 
 TIMEOUT_SECONDS = 30.0
-"""Longest wait for one channel, its own retries included."""
+"""Longest wait for all addresses of one message, their own retries included."""
 
 _CUT = "\n[...] The rest is cut; see the report."
 _STATUS = re.compile(r"\berror=([0-9]{3})\b")
 _LOGGERS = ("apprise", "urllib3", "urllib3.connection", "urllib3.connectionpool", "requests")
 
 
-def notify(urls: Sequence[str], title: str, body: str) -> list[str]:
-    """Send one message in plain text to each of ``urls`` (apprise's addresses), one after the other.
+def notify(urls: Sequence[str], title: str, body: str, *, within: float = TIMEOUT_SECONDS) -> list[str]:
+    """Send one message in plain text to each of ``urls`` (apprise's addresses), at the same time.
 
-    Gives the problems, one phrase a channel, none of which shows an address's secrets; empty if each channel took the
-    message. Never raises for a channel: a problem is for the caller to record. No addresses, nothing to do.
+    Gives the problems, one phrase an address, none of which shows its secrets; empty if each took the message. What
+    takes longer than ``within`` seconds is a problem, though it may still arrive. Never raises for a channel: a problem
+    is for the caller to record. No addresses, nothing to do.
     """
     if not urls:
         return []
@@ -39,16 +43,54 @@ def notify(urls: Sequence[str], title: str, body: str) -> list[str]:
     except ImportError:
         return [f"no message was sent to {len(urls)} addresses: apprise is not installed (pip install apprise)"]
     title, body = _cut(title, MAX_TITLE, "..."), _cut(body, MAX_BODY, _CUT)
-    problems = []
-    for number, url in enumerate(urls, start=1):
+    until = time.monotonic() + within
+    sendings = [_Sending.begin(url, number, title, body, within) for number, url in enumerate(urls, start=1)]
+    problems = [one.problem(until) for one in sendings]
+    return [problem for problem in problems if problem is not None]
+
+
+_on_their_way: dict[str, threading.Thread] = {}
+"""By address, what has not come to an end: no second message is sent after one that hangs."""
+
+
+class _Sending:
+    """One message on its way to one address."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._result: str | None = f"address {number} is still busy with a message before this one"
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def begin(cls, url: str, number: int, title: str, body: str, within: float) -> "_Sending":
+        """Send it in a thread that nobody has to wait for."""
+        made = cls(number)
+        known = _on_their_way.get(url)
+        if known is None or not known.is_alive():
+            thread = threading.Thread(
+                target=made._run, args=(url, title, body, within), name=f"notify {number}", daemon=True
+            )
+            _on_their_way[url] = made._thread = thread
+            thread.start()
+        return made
+
+    def problem(self, until: float) -> str | None:
+        """What was wrong, or that it is not done by ``until`` (of the monotonic clock)."""
+        if self._thread is None:
+            return self._result
+        self._thread.join(max(0.0, until - time.monotonic()))
+        if self._thread.is_alive():
+            return f"address {self._number} did not come to an end in time"
+        return self._result
+
+    def _run(self, url: str, title: str, body: str, within: float) -> None:
         with _logs_withheld() as statuses:
-            problem = _send(url, number, title, body)
-        if problem is not None:
-            problems.append(f"{problem} (status {statuses[-1]})" if statuses else problem)
-    return problems
+            problem = _send(url, self._number, title, body, within)
+        self._result = f"{problem} (status {statuses[-1]})" if problem is not None and statuses else problem
+        _on_their_way.pop(url, None)
 
 
-def _send(url: str, number: int, title: str, body: str) -> str | None:
+def _send(url: str, number: int, title: str, body: str, within: float) -> str | None:
     """Send to one address; the problem, or None."""
     from apprise import Apprise, AppriseAsset, NotifyFormat
 
@@ -62,7 +104,7 @@ def _send(url: str, number: int, title: str, body: str) -> str | None:
         channel = Apprise(asset=asset)
         channel.add(service)
         name = f"{name}, {service.service_name} at {_public_part(channel.urls(privacy=True)[0])}"
-        result = channel.notify(body=body, title=title, body_format=NotifyFormat.TEXT, timeout=TIMEOUT_SECONDS)
+        result = channel.notify(body=body, title=title, body_format=NotifyFormat.TEXT, timeout=within)
         return None if result else f"{name}, did not take the message"
     except Exception as error:
         # Some hundred plug-ins by as many people: whatever one of them raises, the others get the message. Its text is

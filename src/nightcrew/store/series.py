@@ -152,6 +152,13 @@ def latest(tx: Tx, series: Iterable[int]) -> int | None:
     return None if found is None else int(found)
 
 
+def earliest(tx: Tx, series: Iterable[int]) -> int | None:
+    """When (Unix seconds, the beginning of a point's span) something was first measured of ``series``, or None."""
+    query = select(func.min(_POINTS.c.at)).where(_POINTS.c.series.in_(builtins.list(series)), _POINTS.c.count > 0)
+    found = tx.connection.execute(query).scalar()
+    return None if found is None else int(found)
+
+
 def forget(tx: Tx, *, span: int, before: int) -> int:
     """Delete the points of ``span`` that begin before that time; gives how many. :func:`forgotten` knows of it."""
     deleted = tx.connection.execute(delete(_POINTS).where(_POINTS.c.span == span, _POINTS.c.at < before)).rowcount

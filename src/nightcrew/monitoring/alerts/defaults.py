@@ -91,7 +91,7 @@ _PIPELINES = (
     ),
     AlertRule(
         name="pipeline-slow", metric="seconds", subject="pipeline:*", statistic="change", change_of="p95", window=5,
-        before=30, min_count=100, above=100, clear=50, for_=2, severity=Severity.MEDIUM,
+        before=30, min_count=100, above=100, clear=50, at_least=0.05, for_=2, severity=Severity.MEDIUM,
         message="p95 of the seconds a record of {subject} takes rose by {value} against the {before} before",
     ),
     AlertRule(

@@ -21,7 +21,10 @@ from nightcrew.store.connection import explain
 from nightcrew.store.store import Store, Tx
 
 _ELSEWHERE = frozenset({"disk.free"})
-"""Probes of this machine: that one gives nothing here says nothing of another machine's alert."""
+"""Probes of this machine: that one gives nothing here says nothing of another machine's alert, except for long."""
+
+_GONE_MINUTES = 24 * 60.0
+"""After so long without a reading of any machine, there is nothing to measure any more."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def _look(tx: Tx, settings: Settings, rules: Mapping[str, AlertRule], probes: Ma
     looked = _Looked(tx.now())
     for rule in rules.values():
         try:
-            found = list(samples(tx, rule, looked.at, settings.alerts.timezone, probes))
+            found = list(samples(tx, rule, looked.at, settings, probes))
         except Exception as error:
             # Whatever is wrong with one rule, or with what it reads: the others hold, and this one is told of.
             if not isinstance(error, NightcrewError) and explain(error, "the database") is not None:
@@ -108,7 +111,7 @@ def _begun(tx: Tx, sample: Sample, at: datetime) -> Alert | None:
     if not sample.breached:
         return None
     ended = alerts.last_resolved(tx, sample.rule.name, sample.subject)
-    if ended is not None and ended > at:
+    if ended is not None and at < ended <= tx.now():  # An end in the future is of a clock that was wrong.
         return None
     return alerts.add(
         tx, rule=sample.rule.name, subject=sample.subject, severity=sample.severity, value=sample.value,
@@ -120,7 +123,7 @@ def _advance(tx: Tx, alert: Alert, sample: Sample, fired: list[Alert], resolved:
     """One step of the alert: pending, firing, acknowledged, resolved."""
     rule, now = sample.rule, tx.now()
     if alert.state == "pending":
-        if not sample.breached:
+        if not sample.breached or alert.since > now:
             alerts.drop(tx, alert.id)
             return
         _keep(tx, alert, sample)
@@ -147,22 +150,28 @@ def _why_over(sample: Sample) -> str:
 def _unseen(tx: Tx, alert: Alert, rules: Mapping[str, AlertRule], looked: _Looked, resolved: list[Alert]) -> None:
     """An alert of which no rule said anything now."""
     rule = rules.get(alert.rule) or (BROKEN if alert.rule == BROKEN.name else None)
-    if rule is not None and (rule.name in looked.blind or rule.metric in _ELSEWHERE):
+    if rule is not None and rule.name in looked.blind:
         return
+    elsewhere = rule is not None and rule.metric in _ELSEWHERE
     if alert.state == "pending":
-        alerts.drop(tx, alert.id)
+        if not elsewhere or tx.now() - alert.since >= timedelta(minutes=_GONE_MINUTES):
+            alerts.drop(tx, alert.id)
     elif rule is None:
         resolved.append(alerts.resolve(tx, alert.id, reason="its rule is gone"))
+    elif elsewhere:
+        _over(tx, alert, _GONE_MINUTES, "it is no longer measured", resolved)
     else:
         _over(tx, alert, rule.clear_for, "there is nothing of it any more", resolved)
 
 
 def _over(tx: Tx, alert: Alert, minutes: float, reason: str, resolved: list[Alert]) -> None:
     """It seems to be over; it is once this has lasted."""
-    if alert.clear_since is None:
+    now = tx.now()
+    since = alert.clear_since
+    if since is None or since > now:
         alerts.seems_over(tx, alert.id, True)
-    since = alert.clear_since or tx.now()
-    if tx.now() - since >= timedelta(minutes=minutes):
+        since = now
+    if now - since >= timedelta(minutes=minutes):
         resolved.append(alerts.resolve(tx, alert.id, reason=reason))
 
 

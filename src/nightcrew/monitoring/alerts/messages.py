@@ -8,7 +8,7 @@ from nightcrew.model.alerting import AlertRule
 from nightcrew.model.settings import Settings
 from nightcrew.model.severity import Severity, highest
 from nightcrew.monitoring.alerts.routing import Route, escalation_of, files_tickets, held_until, routes_of
-from nightcrew.monitoring.alerts.words import duration
+from nightcrew.monitoring.alerts.words import duration, subject
 from nightcrew.store import alert_messages, alerts, silences
 from nightcrew.store.alert_messages import Message, MessageEvent
 from nightcrew.store.alerts import Alert
@@ -17,18 +17,24 @@ from nightcrew.store.store import Tx
 _LISTED = 8
 """Alerts that one message shows in full; of more it gives the number."""
 
+_LONGEST_HELD = timedelta(hours=25)
+"""Nobody is told later than at the end of the quiet hours; a time beyond that is of a clock that was wrong."""
+
 _HEADINGS = {"fire": "", "resolve": "over: ", "escalate": "not acknowledged: "}
 
 
 def tell(tx: Tx, settings: Settings, rules: Mapping[str, AlertRule], resolved: Sequence[Alert]) -> list[Message]:
     """Write the messages that are owed now: of what fires and was not told, of what is over, of what nobody took up."""
     quiet = silences.list(tx)
+    wrong = [one.id for one in alerts.open_ones(tx) if _told_in_the_future(one, tx.now())]
+    if wrong:
+        alerts.note_told(tx, wrong, tx.now())
     firing = [
         one
         for one in alerts.open_ones(tx)
         if one.state == "firing" and not any(silence.covers(one.rule, one.subject) for silence in quiet)
     ]
-    made = _resolved(tx, settings, resolved)
+    made = tell_over(tx, settings, resolved)
     made += _fired(tx, settings, rules, [one for one in firing if one.told is None])
     return made + _escalated(tx, settings, rules, [one for one in firing if one.told is not None])
 
@@ -38,10 +44,18 @@ def owed(tx: Tx, settings: Settings, rules: Mapping[str, AlertRule], open_: Iter
     firing = [one for one in open_ if one.state == "firing"]
     quiet = silences.list(tx) if firing else []
     return any(
-        (one.told is None or _step(settings, rules.get(one.rule), one, tx.now()) is not None)
+        (
+            one.told is None
+            or _told_in_the_future(one, tx.now())
+            or _step(settings, rules.get(one.rule), one, tx.now()) is not None
+        )
         and not any(silence.covers(one.rule, one.subject) for silence in quiet)
         for one in firing
     )
+
+
+def _told_in_the_future(alert: Alert, now: datetime) -> bool:
+    return alert.told is not None and alert.told > now + _LONGEST_HELD
 
 
 def _fired(tx: Tx, settings: Settings, rules: Mapping[str, AlertRule], untold: Sequence[Alert]) -> list[Message]:
@@ -75,7 +89,7 @@ def _step(settings: Settings, rule: AlertRule | None, alert: Alert, now: datetim
     return channels[alert.escalated :] or None if due <= now else None
 
 
-def _resolved(tx: Tx, settings: Settings, resolved: Sequence[Alert]) -> list[Message]:
+def tell_over(tx: Tx, settings: Settings, resolved: Sequence[Alert]) -> list[Message]:
     """Who got the message of an alert gets that it is over; one that was only held back is not sent at all."""
     grouped: dict[tuple[Route, datetime | None], list[Alert]] = defaultdict(list)
     for one in resolved:
@@ -133,7 +147,7 @@ def written(event: MessageEvent, found: Sequence[Alert], url: str, now: datetime
 def _lines(event: MessageEvent, alert: Alert, url: str, now: datetime) -> list[str]:
     since = alert.fired or alert.since
     lines = [
-        f"{alert.id} {alert.rule}, {alert.subject} ({alert.severity})",
+        f"{alert.id} {alert.rule}, {subject(alert.subject)} ({alert.severity})",
         alert.message,
         f"since {since:%Y-%m-%d %H:%M:%S} UTC"
         + (f", over after {duration((now - since).total_seconds())}" if event == "resolve" else ""),

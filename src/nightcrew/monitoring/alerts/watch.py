@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from nightcrew.model.errors import NightcrewError
 from nightcrew.monitoring.alerts.configured import SETTINGS_FILE, SettingsFile
-from nightcrew.monitoring.alerts.delivery import deliver
+from nightcrew.monitoring.alerts.delivery import PASS_SECONDS, Delivered, deliver
 from nightcrew.monitoring.alerts.evaluate import Evaluation, evaluate
 from nightcrew.monitoring.alerts.probes import probes_of
 from nightcrew.store.store import Store
 
 _log = logging.getLogger("nightcrew.alerts")
+_Found = TypeVar("_Found")
 
 
 class Watcher:
@@ -23,7 +25,8 @@ class Watcher:
 
     Several may watch one store: at most one alert and one message come of what they all find. Nothing that goes wrong
     stops the work beside which it watches. ``monotonic`` is what it goes by to know when it is time; ``before`` takes
-    readings before each look.
+    readings before each look. At the end it waits ``last_seconds`` for a look that still goes on, and as long for
+    channels: what is not sent by then stays in the outbox, and whoever watches next sends it.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class Watcher:
         store: Store,
         state_dir: Path,
         *,
+        last_seconds: float = 10.0,
         monotonic: Callable[[], float] = time.monotonic,
         before: Callable[[], object] = lambda: None,
     ) -> None:
@@ -40,6 +44,7 @@ class Watcher:
         self._file = SettingsFile(self._root / SETTINGS_FILE)
         self._monotonic = monotonic
         self._before = before
+        self._last_seconds = last_seconds
         self._due = float("-inf")
         self._lock = threading.Lock()
 
@@ -63,17 +68,30 @@ class Watcher:
         with self._lock:
             return self._look()
 
-    def _look(self) -> Evaluation:
-        found = Evaluation()
-        try:
-            self._before()
+    def _look(self, within: float = PASS_SECONDS) -> Evaluation:
+        problems: list[str] = []
+        _attempt(self._before, None, "readings could not be taken", problems)
+        settings = self._file.now()
+        found = _attempt(
+            lambda: evaluate(self._store, settings, probes=self._probes, problem=self._file.problem),
+            Evaluation(), "alerts could not be looked at", problems,
+        )  # fmt: skip
+        delivered = _attempt(
+            lambda: deliver(self._store, settings, root=self._root, within=within),
+            Delivered(), "messages could not be sent", problems,
+        )  # fmt: skip
+        return replace(found, problems=[*found.problems, *problems, *delivered.problems])
+
+    def _last_look(self) -> None:
+        """Look at the end, in a bounded time; while another look still goes on, only write what is to be sent."""
+        if not self._lock.acquire(blocking=False):
             settings = self._file.now()
-            found = evaluate(self._store, settings, probes=self._probes, problem=self._file.problem)
-            delivered = deliver(self._store, settings, root=self._root)
-        except NightcrewError as error:
-            _log.warning("alerts could not be looked at: %s", error)
-            return replace(found, problems=[*found.problems, str(error)])
-        return replace(found, problems=[*found.problems, *delivered.problems])
+            evaluate(self._store, settings, probes=self._probes, problem=self._file.problem)
+            return
+        try:
+            self._look(self._last_seconds)
+        finally:
+            self._lock.release()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -85,8 +103,8 @@ class Watcher:
             yield
         finally:
             stop.set()
-            thread.join()
-            self._guarded(self.look)
+            thread.join(self._last_seconds)
+            self._guarded(self._last_look)
 
     def _until(self, stop: threading.Event) -> None:
         while not stop.wait(min(1.0, self.every_seconds)):
@@ -98,3 +116,16 @@ class Watcher:
         except Exception:
             # A bug in watching must not end the watch unseen, nor the work.
             _log.exception("alerts could not be looked at")
+
+
+def _attempt(step: Callable[[], _Found], otherwise: _Found, failed: str, problems: list[str]) -> _Found:
+    """One step of a look: what goes wrong in it is a problem, and stops none of the steps that follow."""
+    try:
+        return step()
+    except NightcrewError as error:
+        _log.warning("%s: %s", failed, error)
+        problems.append(f"{failed}: {error}")
+    except Exception as error:
+        _log.exception("%s", failed)
+        problems.append(f"{failed}: {type(error).__name__}")
+    return otherwise

@@ -26,7 +26,9 @@ GROUPS = {
     "session": ("list", "show"),
     "retry": ("run", "list"),
     "quarantine": ("list", "show", "release", "discard"),
+    "metrics": ("list", "show", "export", "files"),
     "outcome": ("list", "show", "runs"),
+    "alerts": ("list", "show", "ack", "silence", "unsilence", "test", "history", "rules", "check", "watch"),
     "audit": ("verify", "show", "export", "attestations", "prove"),
 }
 _HEADER = "<!-- Written by docs/generate.py: change the code, then run it. -->\n\n"
@@ -72,7 +74,8 @@ def failures() -> str:
             importlib.import_module(module.name)
     rows = sorted({_failure(error) for error in _subclasses(NightcrewError)})
     table = "\n".join(rows)
-    return f"# Failures\n\n| code | what happened | exit status | what to do |\n|---|---|---|---|\n{table}\n"
+    heading = "| code | what happened | exit status | what to do |\n|---|---|---|---|"
+    return f"# Failures\n\nEach code leads to its runbook: `nightcrew runbook CODE`.\n\n{heading}\n{table}\n"
 
 
 def _subclasses(error: type[NightcrewError]) -> Iterator[type[NightcrewError]]:
@@ -84,7 +87,8 @@ def _subclasses(error: type[NightcrewError]) -> Iterator[type[NightcrewError]]:
 
 def _failure(error: type[NightcrewError]) -> str:
     what = (error.__doc__ or "").strip().split("\n")[0]
-    return f"| `{error.code}` | {what} | {error.exit_status} | {error.hint} |"
+    runbook = f"../../src/nightcrew/readiness/runbooks/{error.code}.md"
+    return f"| [`{error.code}`]({runbook}) | {what} | {error.exit_status} | {error.hint} |"
 
 
 PAGES = {"cli.md": cli, "settings.md": settings, "documents.md": documents, "failures.md": failures}

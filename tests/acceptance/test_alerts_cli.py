@@ -14,6 +14,7 @@ from tests.alerting import webhook
 
 from nightcrew.monitoring.metrics import Recorder
 from nightcrew.pipeline.state import find_state
+from nightcrew.store import ledger
 
 SETTINGS = '[alerts]\ndisabled = ["disk-full", "quarantine-growing"]\n'
 
@@ -88,6 +89,44 @@ def test_silences_have_an_end_and_are_listed(home: Path) -> None:
         assert run(home, "unsilence", made["id"]).stdout == f"{made['id']} has ended.\n"
         run(home, "check", NIGHTCREW_NOTIFY=hook.url)
         assert len(hook.got) == 1
+
+
+def test_lengths_and_numbers_beyond_all_measure_are_refused(home: Path) -> None:
+    done = run(home, "silence", "*", "--for", "99999d")
+    assert (done.returncode, "a silence ends within 90 days" in done.stderr) == (2, True)
+    assert run(home, "silence", "*", "--until", "9999-01-01T00:00").returncode == 2
+    done = run(home, "history", "--limit", "99999999999999999999")
+    assert (done.returncode, "NC-BUG" in done.stderr) == (2, False)
+
+
+def test_settings_that_are_damaged_stop_no_alert_and_are_one(home: Path) -> None:
+    (home / "nightcrew.toml").write_text("[alerts\n")
+    with webhook() as hook:
+        done = run(home, "check", NIGHTCREW_NOTIFY=hook.url)
+        assert done.returncode == 1, done.stderr
+        assert "problem: rule:nightcrew.toml: nightcrew.toml: not TOML" in done.stdout
+        (message,) = hook.got
+        assert "rule-broken" in message["message"]
+        assert "pipeline-errors" in message["message"]
+
+
+def test_a_person_says_that_an_alert_is_over_and_who_was_told_hears_of_it(home: Path) -> None:
+    with webhook() as hook:
+        run(home, "check", NIGHTCREW_NOTIFY=hook.url)
+        done = run(home, "resolve", "A-0001", "--comment", "that machine is gone")
+        assert (done.returncode, done.stdout.startswith("A-0001 is over: ")) == (0, True), done.stderr
+        assert run(home, "list").returncode == 0
+        again = run(home, "resolve", "A-0001")
+        assert again.returncode != 0
+        assert "A-0001 is resolved" in again.stderr
+        run(home, "check", NIGHTCREW_NOTIFY=hook.url)
+    said = [title.removeprefix("[nightcrew] ").partition(": ")[0] for title in hook.titles]
+    assert said == ["high", "over", "high"], "what is still wrong fires anew"
+    state = find_state(home)
+    with state.store.read() as tx:
+        (entry,) = [one for one in ledger.entries(tx) if one.action == "alert.resolve"]
+        assert (entry.actor, ledger.data(entry)["reason"]) == ("human", "that machine is gone")
+    state.close()
 
 
 def test_channels_are_tried_and_each_says_what_became_of_it(home: Path) -> None:

@@ -172,6 +172,45 @@ def test_measures_of_somebody_elses_have_names_that_fit(store: Store, clock: Clo
     assert one(text, "nightcrew_model_server_temperature", model_server="a/b") == 20.5
 
 
+HOSTILE = [
+    'quo"ted', "new\nline", "back\\slash", "back\\nslash", "ends in \\", '"', "\\", "", " ", "{a=\"b\"} 1", "# HELP x",
+    "carriage\rreturn", "line\u2028separator", "tab\t", "naïve ☂", "\x00", "\x7f",
+]  # fmt: skip
+
+
+def test_label_values_of_any_kind_are_told_apart_and_come_back_as_they_were(store: Store, clock: Clock) -> None:
+    recorder = Recorder(clock)
+    for number, value in enumerate(HOSTILE, 1):
+        recorder.count("calls", "brain:opus", number, status=value)
+    recorder.flush(store)
+    kept = Exposition()
+    for accept in ("text/plain", "application/openmetrics-text;version=1.0.0"):
+        text, _ = kept.negotiated(store, accept)
+        lines = [line for line in text.decode().split("\n") if line.startswith("nightcrew_brain_calls_total{")]
+        assert len(lines) == len(HOSTILE)
+        found = [re.fullmatch(r'nightcrew_brain_calls_total\{brain="opus",status="(.*)"\} (\S+)', one) for one in lines]
+        unquoted = {
+            re.sub(r"\\(.)", lambda one: "\n" if one[1] == "n" else one[1], one[1]): float(one[2])
+            for one in found
+            if one is not None
+        }
+        assert unquoted == {value: float(number) for number, value in enumerate(HOSTILE, 1)}
+
+
+def test_thousands_of_series_are_told_each_once(store: Store, clock: Clock) -> None:
+    recorder = Recorder(clock)
+    for number in range(1000):
+        recorder.count("calls", f"step:p{number}/s", 1, status="accepted")
+        recorder.observe("seconds", f"step:p{number}/s", [0.5])
+        recorder.gauge("temperature", f"room:{number}", number)
+    recorder.flush(store)
+    found = samples(Exposition().text(store))  # which checks that none comes twice
+    assert sum(name == "nightcrew_step_calls_total" for name, _ in found) == 1000
+    assert sum(name == "nightcrew_step_seconds" for name, _ in found) == 4000
+    assert sum(name == "nightcrew_step_seconds_count" for name, _ in found) == 1000
+    assert found["nightcrew_room_temperature", (("room", "999"),)] == 999
+
+
 def test_two_processes_are_added_up_and_their_quantiles_merged(store: Store, clock: Clock) -> None:
     for values in ([1.0] * 50, [3.0] * 50):
         recorder = Recorder(clock)
@@ -508,7 +547,9 @@ def test_metrics_of_a_run_are_listed_shown_and_exported(ran: Cli) -> None:
         (("show", "seconds", "step:fraud/nothing"), "was never measured"),
         (("show", "seconds", "step:fraud/score", "--last", "soon"), "is no time"),
         (("show", "seconds", "step:fraud/score", "--step", "0m"), "is no time"),
-        (("show", "seconds", "step:fraud/score", "--last", "999999d", "--step", "1m"), "more than 10,000 lines"),
+        (("show", "seconds", "step:fraud/score", "--last", "3660d", "--step", "1m"), "more than 10,000 lines"),
+        (("show", "seconds", "step:fraud/score", "--last", "999999d", "--step", "999d"), "more than ten years"),
+        (("show", "seconds", "step:fraud/score", "--step", "999999d"), "more than ten years"),
         (("show", "seconds", "step:fraud/score", "--label", "odd"), "NAME=VALUE"),
         (("show", "seconds"), "Missing argument"),
     ],
@@ -516,6 +557,23 @@ def test_metrics_of_a_run_are_listed_shown_and_exported(ran: Cli) -> None:
 def test_what_cannot_be_shown_is_told(arguments: tuple[str, ...], said: str, ran: Cli) -> None:
     done = ran("metrics", *arguments)
     assert (done.status, said in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize("label", ["name=x", "subject=x", "step=x", "start=x", "tx=x", "where=x", "self=x"])
+def test_any_label_may_be_asked_for(label: str, ran: Cli) -> None:
+    done = ran("metrics", "show", "seconds", "step:fraud/score", "--label", label)
+    assert (done.status, done.out) == (0, "Nothing was measured of it in the last 24h.\n"), done.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--days", "1e12"), ("--days", "inf"), ("--days", "nan"), ("--days", "-1"), ("--limit", "9" * 20)],
+)
+def test_drift_of_a_time_or_number_that_cannot_be_is_a_wrong_use(option: str, value: str, ran: Cli) -> None:
+    done = ran("drift", "show", "--all", option, value, "--json")
+    assert (done.status, done.error()["code"]) == (2, "NC-USAGE")
+    assert option in done.error()["message"]
+    assert ran("drift", "show", "--all", "--days", "3660").status == 0
 
 
 def test_metrics_where_nothing_ran_say_what_to_run(cli: Cli) -> None:

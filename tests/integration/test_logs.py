@@ -127,6 +127,27 @@ def test_a_secret_is_masked_wherever_it_stands(log: Log, secret: str) -> None:
     [
         ("GET https://ada:pass@example.invalid/x", "GET https://***@example.invalid/x"),
         ("GET https://example.invalid/x?api_key=abc123&page=2", "GET https://example.invalid/x?api_key=***&page=2"),
+        (
+            "https://e.invalid/x?key=4f6a&sv=1&amp;X-Goog-Signature=9c&sig=a%2Bb%3D#top",
+            "https://e.invalid/x?key=***&sv=1&amp;X-Goog-Signature=***&sig=***#top",
+        ),
+        (r"a?page=2\u0026sig=abc\u0026b=1", r"a?page=2\u0026sig=***\u0026b=1"),
+        ("https://hooks.slack.com/services/T0AB/B0CD/xyzXYZ123 failed", "https://hooks.slack.com/*** failed"),
+        ('"https://discord.com/api/v10/webhooks/123/ab-CD_e"', '"https://discord.com/api/v10/webhooks/***"'),
+        ("https://discordapp.com/api/webhooks/123/ab", "https://discordapp.com/api/webhooks/***"),
+        (
+            "to https://acme.webhook.office.com/webhookb2/1a-2b@3c-4d/IncomingWebhook/5e/6f: 404",
+            "to https://acme.webhook.office.com/*** 404",
+        ),
+        (
+            "https://prod-1.logic.azure.com:443/workflows/1a/triggers/manual/paths/invoke?sp=%2Fx&sv=1.0&sig=u_v-W",
+            "https://prod-1.logic.azure.com:443/workflows/1a/triggers/manual/paths/invoke?sp=%2Fx&sv=1.0&sig=***",
+        ),
+        ("https://api.telegram.org/bot12:AA-b/sendMessage", "https://api.telegram.org/bot***"),
+        (
+            "the key=4 of ?monkey=5&page=6, postgres+x://ada@db/y",
+            "the key=4 of ?monkey=5&page=6, postgres+x://***@db/y",
+        ),
         ("Authorization: Bearer abcdefgh12345678", "Authorization: *** ***"),
         ("sent Bearer abcdefgh12345678 to it", "sent Bearer *** to it"),
         ('{"password": "a b c", "user": "ada"}', '{"password": ***, "user": "ada"}'),
@@ -138,6 +159,53 @@ def test_a_secret_is_masked_wherever_it_stands(log: Log, secret: str) -> None:
 )
 def test_text_is_masked_as_far_as_needed_and_no_further(text: str, shown: str) -> None:
     assert Redaction({}).text(text) == shown
+
+
+HOSTILE = """
+import itertools, resource, sys
+from nightcrew.monitoring.redaction import Redaction, is_secret_name
+
+resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+parts = [
+    "a.", "1.2.", "a-", "a+", "A", "-", " ", "_", ".", "/", "\\\\", "\\n", "'", '"', "?", "&", "=", "@", ":",
+    "eyJ", "eyJ-", "eyJaaaaaaaa.", "sk-", "xoxb-", "AKIA", "-----BEGIN ", "-----BEGIN A PRIVATE KEY-----", "-----END ",
+    "PRIVATE KEY", "Bearer ", "Token", "://", "a://b", "a://b:c@", "token", "token=", 'token="', "token='", "api_key ",
+    "?key=", "&a_", "&a_key", "&amp;sig", "hooks.slack.com/", ".webhook.office.com/", "discord.com/api/v1/", "https",
+    "password: ", "input_tokens", "secretToken",
+]
+redaction = Redaction({"MY_TOKEN": "aaaaaaaaaaaaaaaaaaaaaaab", "A_KEY": "1.2.1.2.1.2.3"})
+
+def repeated(part, size):
+    return part * (size // len(part))
+
+for part in parts:
+    redaction.text(repeated(part, 200_000))
+    is_secret_name(repeated(part, 200_000))
+for before, after in itertools.product(parts, repeat=2):
+    redaction.text(before + repeated(after, 4_000))
+    redaction.text(repeated(before + after, 4_000))
+    redaction.text(repeated(before, 2_000) + repeated(after, 2_000))
+redaction.value({"x": ["a." * 8000, {"y": "1.2." * 6000}]})
+print("done")
+"""
+
+
+def test_no_text_takes_more_than_its_length(tmp_path: Path) -> None:
+    """In a process of its own, with so much of a processor as is ample for work in proportion, and for no other."""
+    (tmp_path / "hostile.py").write_text(HOSTILE)
+    argv = [sys.executable, str(tmp_path / "hostile.py")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=600)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+def test_a_very_long_text_is_cut_and_no_secret_with_it(log: Log) -> None:
+    for shift in range(len(KEY) + 1):
+        text = Redaction(ENVIRONMENT).text("x" * (200_000 - shift) + KEY + " y" * 100_000)
+        assert len(text) < 201_000
+        assert text.endswith(f"[... cut: {400_000 - shift + len(KEY):,} characters]")
+        assert KEY[:4] not in text
+    log.logger.warning("%s", "z" * 5_000_000)
+    assert len(log.entries[0]["event"]) < 201_000
 
 
 @pytest.mark.parametrize("name", ["password", "api_key", "API-KEY", "apiKey", "x-api-key", "Authorization", "cookie",

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -152,6 +152,47 @@ def test_a_server_that_does_not_answer_holds_up_nobody(receiver: Receiver) -> No
     assert time.monotonic() - begun < 2.5
     assert "did not take the message" in problem
     assert_no_secret(problem)
+
+
+@contextmanager
+def hanging() -> Iterator[str]:
+    """The address of a server that takes a message and answers one byte at a time, without an end."""
+    ended = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            with suppress(OSError):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+                while not ended.wait(0.05):
+                    self.wfile.write(b"a")
+
+        def log_message(self, *_: Any) -> None:
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"json://127.0.0.1:{server.server_address[1]}/{HOOK}"
+    finally:
+        ended.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_answers_without_an_end_is_left_to_itself_and_the_others_get_the_message(
+    receiver: Receiver, logged: pytest.LogCaptureFixture
+) -> None:
+    with hanging() as url:
+        problems = notify([url, receiver.url], "t", "b", within=1.0)
+        assert problems == ["address 1 did not come to an end in time"]
+        assert len(receiver.got) == 1
+        problems = notify([url, receiver.url], "t", "b", within=1.0)
+        assert problems == ["address 1 is still busy with a message before this one"]
+        assert len(receiver.got) == 2
+    assert_no_secret(*problems, logged.text)
 
 
 @pytest.mark.parametrize(

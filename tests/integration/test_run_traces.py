@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.conftest import Cli
-from tests.otlp_server import Collector, collector
+from tests.otlp_server import Collector, collector, silent_collector
 
 from nightcrew.monitoring import telemetry
 from nightcrew.pipeline.state import find_state
@@ -87,3 +87,17 @@ def test_a_failed_step_is_named_by_its_class_and_not_by_its_words(cli: Cli, otlp
     assert record.attributes["nightcrew.state"] == "quarantined"
     assert step.attributes["error.type"] == "bug"
     assert not any(b"4711" in raw for raw in otlp.raw)
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+def test_a_run_ends_though_the_collector_does_not_answer(more: tuple[str, ...], cli: Cli) -> None:
+    """It would be waited for for minutes, if it was for its own time."""
+    with silent_collector() as silent:
+        cli.more["OTEL_EXPORTER_OTLP_ENDPOINT"] = silent.url
+        cli.more["OTEL_EXPORTER_OTLP_TIMEOUT"] = "300"
+        del cli.more["NIGHTCREW_LOG"]
+        done = cli("run", "app.py:fraud", "--input", "in.jsonl", *more, timeout=30)
+    assert done.status == 0, done.err
+    assert "the last metrics were not sent" in done.err
+    assert "the last spans were not sent" in done.err
+    assert "Traceback" not in done.err

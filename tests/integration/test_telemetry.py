@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from tests.brain_task import Purse, task
 from tests.faults import crew_repository as crew
 from tests.model_server import OVERLOADED, Call, model_server, say
-from tests.otlp_server import Collector, collector
+from tests.otlp_server import Collector, collector, silent_collector
 
 from nightcrew.brains.meter import Meter
 from nightcrew.brains.model import ModelBrain
@@ -214,6 +215,37 @@ print("done")
     done = script(tmp_path / "down.py", text, **down)
     out, _ = done.communicate(timeout=60)
     assert (done.returncode, out) == (0, "done\n")
+
+
+def test_flushing_gives_a_collector_up_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its request is still under way when the flush is over: nobody waited for the end of that."""
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    with silent_collector() as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", silent.url)
+        telemetry.configure()
+        with telemetry.span("a"):
+            pass
+        telemetry.flush(0.2)
+        assert silent.waiting(least=1)
+        telemetry.flush(3600)  # Given up once, it is not waited for again.
+        assert silent.waiting(least=1)
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    telemetry.configure()
+
+
+def test_spans_and_metrics_wait_for_their_collectors_out_of_the_same_time() -> None:
+    patience = telemetry.Patience(0.05)
+    never, now = Event(), Event()
+    now.set()
+    assert not patience.wait(never, keep=0.02)
+    assert patience.left <= 0.02
+    assert patience.wait(now)
+    assert not patience.wait(never)
+    assert patience.left == 0
+    assert not patience.wait(never)
+    patience.renew()
+    assert patience.left == 0.05
 
 
 # The crew -------------------------------------------------------------------------------------------------------------

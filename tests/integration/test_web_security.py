@@ -36,7 +36,8 @@ from nightcrew.web.sessions import IDLE_SECONDS, LINK_SECONDS, Sessions
 
 ORIGIN = "http://localhost:8377"
 PAGES = (
-    "/", "/inbox", "/reviews/R-0001", "/reviews/R-9999", "/records/a/b", "/reviewers", "/report", "/nowhere", "/tickets",
+    "/", "/inbox", "/reviews/R-0001", "/reviews/R-9999",
+    "/records/a/b", "/reviewers", "/report", "/nowhere", "/tickets",
     "/tickets?view=list", "/tickets/T-0001", "/sessions", "/sessions/S-0001", "/findings", "/handoffs/H-000001",
     "/pipelines", "/pipelines/none", "/records", "/ledger", "/ledger/1", "/settings", "/runbooks", "/alerts",
 )  # fmt: skip

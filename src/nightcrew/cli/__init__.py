@@ -14,7 +14,10 @@ COMMANDS = {
     "run": ("records", "work every record of an input through a pipeline"),
     "retry": ("records", "records that failed for now: list them, work them"),
     "quarantine": ("records", "records that cannot be processed: list, show, release, discard"),
+    "metrics": ("metrics", "what was measured: list, show, export for Prometheus, files for Grafana"),
+    "drift": ("drift", "what is not like it was: show, check, reference"),
     "outcome": ("records", "what became of each record: list, show, runs"),
+    "alerts": ("alerts", "what fires: list, show, ack, silence, test, history, check, watch"),
     "stop": ("work", "stop the running shift before its next turn"),
     "inbox": ("inbox", "what waits for a person: show, approve, reject, escalate"),
     "serve": ("serve", "the inbox in the browser, on this machine"),
@@ -23,6 +26,8 @@ COMMANDS = {
     "session": ("read", "list and show sessions"),
     "recall": ("read", "search what past sessions left for the next"),
     "report": ("read", "the morning report"),
+    "health": ("health", "whether each agent is well: silent, stalled, failing, over budget, worse than it was"),
+    "runbook": ("runbook", "what a failure or an alert means, and what to do about it"),
     "audit": ("audit", "verify, show and export the ledger; prove an outcome"),
     "schema": ("read", "the JSON Schemas of the documents"),
     "demo": ("demo", "two shifts on a small real repository, explained"),
@@ -32,6 +37,7 @@ Options of every command:
   --repo PATH   the repository (default: the current directory)
   --json        one JSON document on standard output, for machines
   --debug       show the traceback of an error
+  --log-json    logs as JSON lines on standard error (also: NIGHTCREW_LOG=json)
   --help        help of the command, with an example
 
 Exit status: 0 done; 1 done, and something needs a person; 2 wrong usage; 3 refused by policy;

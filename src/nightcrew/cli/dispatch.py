@@ -28,6 +28,7 @@ def dispatch(arguments: list[str]) -> int:
         hint = f"Did you mean {near[0]}?" if near else "See: nightcrew --help"
         return _fail("NC-USAGE", f"there is no command {name}", hint, 2)
     try:
+        _begin_logs()
         return _call(name, rest)
     except BrokenPipeError:
         # Who read our output has gone; keep the interpreter from complaining about it at exit.
@@ -37,6 +38,16 @@ def dispatch(arguments: list[str]) -> int:
         return _fail("NC-INTERRUPTED", "interrupted", "Nothing is lost: the same command goes on from here.", 130)
     except Exception as error:
         return _explained(error)
+
+
+def _begin_logs() -> None:
+    if OPTIONS.log_json:
+        os.environ["NIGHTCREW_LOG"] = "json"  # for workers
+    OPTIONS.log_json = os.environ.get("NIGHTCREW_LOG", "").strip().lower() == "json"
+    if OPTIONS.log_json:
+        from nightcrew.monitoring.logs import configure
+
+        configure()
 
 
 def _call(name: str, rest: list[str]) -> int:
@@ -72,7 +83,7 @@ def _misused(name: str, error: Exception) -> int:
 
 
 def _common(arguments: list[str]) -> list[str]:
-    """Take out what every command has: --json, --debug, --repo."""
+    """Take out what every command has: --json, --debug, --log-json, --repo."""
     rest: list[str] = []
     words = iter(arguments)
     for word in words:
@@ -82,6 +93,8 @@ def _common(arguments: list[str]) -> list[str]:
             OPTIONS.json = True
         elif word == "--debug":
             OPTIONS.debug = True
+        elif word == "--log-json":
+            OPTIONS.log_json = True
         elif word == "--repo" or word.startswith("--repo="):
             value = word.partition("=")[2] if "=" in word else next(words, None)
             if not value:
@@ -99,6 +112,8 @@ def _explained(error: Exception) -> int:
         traceback.print_exception(error)
     if isinstance(error, NightcrewError):
         return _fail(error.code, str(error), error.hint, error.exit_status)
+    if isinstance(error, UnicodeEncodeError):
+        return _fail("NC-USAGE", "an argument is not UTF-8 text", "Write it as text of this terminal's encoding.", 2)
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         hint = "Check the path, its permissions and the free space."
@@ -108,8 +123,17 @@ def _explained(error: Exception) -> int:
 
 
 def _fail(code: str, message: str, hint: str, status: int) -> int:
-    if OPTIONS.json:
-        sys.stderr.write(json.dumps({"error": {"code": code, "message": message, "hint": hint}}) + "\n")
+    from nightcrew.readiness.runbook import exists
+
+    runbook = f"nightcrew runbook {code}" if exists(code) else ""  # Errors of the user's own have none.
+    if OPTIONS.log_json and not OPTIONS.json:
+        import logging
+
+        more = {"code": code, "hint": hint, "runbook": runbook}
+        logging.getLogger("nightcrew").error(message, extra={**more, "exit_status": status})
+    elif OPTIONS.json:
+        said = {"code": code, "message": message, "hint": hint, "runbook": runbook}
+        sys.stderr.write(json.dumps({"error": said}) + "\n")
     else:
-        sys.stderr.write(error_line(message, hint))
+        sys.stderr.write(error_line(message, hint, runbook))
     return status

@@ -23,6 +23,7 @@ APPS = {"metrics": app}
 _DURATION = re.compile(r"(\d+)([mhd])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
 _MOST_STEPS = 10_000
+_MOST_DAYS = 3660
 _RANKS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -64,7 +65,7 @@ def show(
         if not known:
             raise UsageError(f"{name} of {subject} was never measured", hint="See: nightcrew metrics list")
         end = tx.now()
-        found = windows(tx, name, subject, end - timedelta(seconds=back), end, step=width, **wanted)
+        found = windows(tx, name, subject, end - timedelta(seconds=back), end, step=width, where=wanted)
     kind = known[0].kind
     if OPTIONS.json:
         show_json(
@@ -131,6 +132,8 @@ def _duration(text: str, option: str) -> int:
     seconds = int(found[1]) * _SECONDS[found[2]] if found and len(found[1]) < 7 else 0
     if not seconds:
         raise UsageError(f"{option} {text!r} is no time", hint="Give whole minutes, hours or days: 5m, 24h, 7d.")
+    if seconds > _MOST_DAYS * 86400:
+        raise UsageError(f"{option} {text!r} is more than ten years", hint=f"Give at most {_MOST_DAYS}d.")
     return seconds
 
 

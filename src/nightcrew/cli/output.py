@@ -18,6 +18,7 @@ class Options:
 
     json: bool = False
     debug: bool = False
+    log_json: bool = False
     repo: Path = Path()
 
 
@@ -75,8 +76,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: s
     Console().print(drawn)
 
 
-def error_line(message: str, hint: str) -> str:
-    """An error for people: what happened, then what to do."""
+def error_line(message: str, hint: str, runbook: str = "") -> str:
+    """An error for people: what happened, then what to do, then the command that tells more."""
     first = " ".join(clean(message).split())
     mark = "\x1b[31merror:\x1b[0m" if sys.stderr.isatty() else "error:"
-    return f"{mark} {first}\n" + (f"  {clean(hint)}\n" if hint else "")
+    return f"{mark} {first}\n" + (f"  {clean(hint)}\n" if hint else "") + (f"  Runbook: {runbook}\n" if runbook else "")

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 
 class Follower:
-    """Shows which agent works which ticket, turns against caps and the time; silent with ``--json``."""
+    """Shows which agent works which ticket, turns against caps, the time; silent with ``--json``, ``--log-json``."""
 
     def __init__(self, *, only_live: bool = False) -> None:
         self._last = ""
-        self._silent = OPTIONS.json or (only_live and not sys.stderr.isatty())
-        self._live = sys.stderr.isatty() and not OPTIONS.json
+        for_machines = OPTIONS.json or OPTIONS.log_json
+        self._silent = for_machines or (only_live and not sys.stderr.isatty())
+        self._live = sys.stderr.isatty() and not for_machines
 
     def __call__(self, now: "Progress") -> None:
         """Show ``now`` if it says something new."""

@@ -14,7 +14,7 @@ _LINE_SECONDS = 10.0
 
 
 class Bar:
-    """Shows how far a run is; silent with ``--json``."""
+    """Shows how far a run is; silent with ``--json`` and ``--log-json``."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -24,7 +24,7 @@ class Bar:
 
     def __call__(self, now: "ProgressReport") -> None:
         """Show ``now``."""
-        if OPTIONS.json:
+        if OPTIONS.json or OPTIONS.log_json:
             return
         if self._bar is not None:
             self._bar.update(
@@ -38,7 +38,7 @@ class Bar:
 
     def __enter__(self) -> Self:
         """Begin: in a terminal with a live bar."""
-        if sys.stderr.isatty() and not OPTIONS.json:
+        if sys.stderr.isatty() and not (OPTIONS.json or OPTIONS.log_json):
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 

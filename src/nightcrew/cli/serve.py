@@ -28,15 +28,20 @@ def serve(
     """Show the inbox in the browser, on this machine. Enter prints a fresh link, Ctrl-C ends it."""
     import secrets
 
+    from nightcrew.monitoring.pushing import pushing
+    from nightcrew.web import scraper
     from nightcrew.web.app import create_app
     from nightcrew.web.serving import Server, listening, open_in_browser, origin_of
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    scraper.token()  # One that cannot be used is told now, not at the first scrape.
     with opened() as project:
         root, private = project.root, project.anchor.directory
     with contextlib.ExitStack() as stack:
         sockets, port = stack.enter_context(listening(port))
         origin = origin_of(public_url, port)
+        measured = stack.enter_context(opened())
+        stack.enter_context(pushing(measured.store, measured.repository_id))
         token = secrets.token_urlsafe(32)
         web = create_app(root, origin=origin, token=token)
 

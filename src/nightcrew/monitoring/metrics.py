@@ -1,8 +1,8 @@
 """Measuring: values are put into lists as they come, into sketches now and then, and into the store once a second.
 
 A recorder writes what it has of each minute so far over what it wrote before. So nothing is counted twice, any number
-of recorders in any number of processes add up, and a killed process loses at most what it had not written: a second, and
-of features, which are written when their minute is over, a minute.
+of recorders in any number of processes add up, and a killed process loses at most what it had not written: a second,
+and of features, which are written when their minute is over, a minute.
 """
 
 import uuid

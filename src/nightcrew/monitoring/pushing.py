@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("nightcrew.telemetry")
 _USUAL_MILLISECONDS = 60_000.0
-_LAST_MILLISECONDS = 5_000.0
+_EXPORT_MILLISECONDS = 10_000.0
+_FOR_SPANS_SECONDS = 1.0
+"""Of the time of the end: their collector may be another, and well."""
 
 
 @contextmanager
@@ -32,8 +34,9 @@ def pushing(store: Store, state: str) -> Iterator[None]:
     """While this is open, and once more at its end, send what is in ``store``, whose repository has the id ``state``.
 
     Does nothing if the environment does not ask for it. A collector that does not answer holds nothing up but, for at
-    most five seconds, the end.
+    most five seconds, the end: with the end of the process, where the last spans are sent, it is still five.
     """
+    telemetry.patience.renew()
     pusher = _Pusher.of(store, state)
     if pusher is None:
         yield
@@ -43,15 +46,16 @@ def pushing(store: Store, state: str) -> Iterator[None]:
     try:
         yield
     finally:
-        pusher.over.set()
-        thread.join(_LAST_MILLISECONDS / 1000)
+        pusher.end()
 
 
 class _Pusher:
     def __init__(self, store: Store, state: str, exporter: Any) -> None:
         from nightcrew.monitoring.families import Families
 
-        self.over = threading.Event()
+        self._over = threading.Event()
+        self._ended = threading.Event()
+        self._given_up = threading.Event()
         self._store, self._state, self._exporter = store, state, exporter
         self._families = Families()
 
@@ -68,20 +72,31 @@ class _Pusher:
 
     def run(self) -> None:
         """Send until it is over, and then once more."""
-        while not self.over.wait(_interval() / 1000):
-            self._push(10_000.0)
-        self._push(_LAST_MILLISECONDS)
+        while not self._over.wait(_interval() / 1000):
+            self._push()
+        self._push()
+        self._ended.set()
 
-    def _push(self, milliseconds: float) -> None:
+    def end(self) -> None:
+        """Send once more, if the collector takes it in the time that is left to the process."""
+        self._over.set()
+        if not telemetry.patience.wait(self._ended, keep=_FOR_SPANS_SECONDS):
+            self._given_up.set()
+            _LOG.warning("the collector does not answer: the last metrics were not sent")
+
+    def _push(self) -> None:
+        if self._given_up.is_set():
+            return  # The store may be closed by now.
         try:
             with self._store.read() as tx:
                 families = self._families.read(tx)
                 began = _began(tx)
-            self._exporter.export(_data(families, self._state, began), timeout_millis=milliseconds)
+            self._exporter.export(_data(families, self._state, began), timeout_millis=_EXPORT_MILLISECONDS)
         except NightcrewError as error:
             _LOG.warning("metrics were not sent: %s", error)
         except Exception:
-            _LOG.warning("metrics were not sent", exc_info=True)
+            if not self._given_up.is_set():
+                _LOG.warning("metrics were not sent", exc_info=True)
 
 
 def _began(tx: Any) -> datetime | None:

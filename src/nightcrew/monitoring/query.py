@@ -1,7 +1,7 @@
 """Asking for measures: any series over any time, from the points that are kept of it, whoever wrote them."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -90,26 +90,39 @@ def catalogue(tx: Tx, *, name: str | None = None, subject: str | None = None) ->
     return list(series.find(tx, name=name, subject=subject).values())
 
 
-def window(tx: Tx, name: str, subject: str, start: datetime, end: datetime, **labels: str) -> Window:
+def window(tx: Tx, name: str, subject: str, start: datetime, end: datetime, /, **labels: str) -> Window:
     """What all series of that name and subject measured from ``start`` (inclusive) to ``end``, whole minutes.
 
     ``labels`` choose among them; those not named are added up. A subject may end in ``*``.
     """
-    found = windows(tx, name, subject, start, end, step=None, **labels)
+    found = windows(tx, name, subject, start, end, step=None, where=labels)
     return found[0]
 
 
 def windows(
-    tx: Tx, name: str, subject: str, start: datetime, end: datetime, *, step: int | None, **labels: str
+    tx: Tx,
+    name: str,
+    subject: str,
+    start: datetime,
+    end: datetime,
+    /,
+    *,
+    step: int | None,
+    where: Mapping[str, str] | None = None,
+    **labels: str,
 ) -> list[Window]:
-    """The same in steps of ``step`` seconds (whole minutes; None: one), an empty window where nothing was measured."""
+    """The same in steps of ``step`` seconds (whole minutes; None: one), an empty window where nothing was measured.
+
+    ``where`` are more labels, for those whose names are not known beforehand.
+    """
+    wanted = {**(where or {}), **labels}
     first, last = _floor(start, MINUTE), max(_ceil(end, MINUTE), _floor(start, MINUTE) + MINUTE)
     width = step or last - first
     made = [Window(datetime.fromtimestamp(at, UTC), min(width, last - at)) for at in range(first, last, width)]
     known = {
         number: one
         for number, one in series.find(tx, name=name, subject=subject).items()
-        if all(dict(one.labels).get(label) == value for label, value in labels.items())
+        if all(dict(one.labels).get(label) == value for label, value in wanted.items())
     }
     for point in points_between(tx, known, first, last, width):
         made[(max(point.at, first) - first) // width].add(point, known[point.series].kind)

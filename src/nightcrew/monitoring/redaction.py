@@ -17,23 +17,49 @@ _NO_SECRET = re.compile(
 )
 """Names of counts of tokens."""
 
+# Texts come from agents, who may write what they like: none of these may look at a character more than a few times.
+# So nothing that repeats stands before what is looked for, unless it cannot begin within itself.
 _LOOKS = re.compile(
     r"""
     \b(sk|pk|rk)[-_](ant[-_]|proj[-_]|live[-_]|test[-_]|or[-_])?[A-Za-z0-9_-]{8,}       # Anthropic, OpenAI, Stripe
     | \b(gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|npm_|pypi-|hf_|AIza|ya29\.|nightcrew-)[A-Za-z0-9_.-]{10,}
     | \b(AKIA|ASIA)[A-Z0-9]{16}\b                                                       # AWS
-    | \beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*                         # JSON web tokens
+    | \beyJ(?:[A-Za-z0-9_]|-(?!eyJ)){8,}+\.[A-Za-z0-9_-]{4,}+\.[A-Za-z0-9_-]*           # JSON web tokens
     | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----[\s\S]*?(-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
     """,
     re.VERBOSE,
 )
+_HOOK = re.compile(
+    r"""
+    (hooks\.slack(?:-gov)?\.com/ | hooks\.zapier\.com/ | \.webhook\.office\.com/ | outlook\.office(?:365)?\.com/webhook/
+    | discord(?:app)?\.com/api/(?:v\d{1,3}/)?webhooks/ | api\.telegram\.org/bot)
+    [^\s"'<>()\[\]{}|\\^`]+
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Addresses that are secret themselves: whoever has one may write there."""
+
+_QUERY = re.compile(
+    r"""
+    ((?:[?&] | &amp; | \\u0026)(?:[\w.-]{0,40}[-_.])?
+    (?:key|apikey|sig|signature|secret|token|auth|pass|passwd|password|pwd|credential)=)
+    [^\s&"'<>#\\]+
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
 _BEARER = re.compile(r"\b(Bearer|Basic|Token)\s+[A-Za-z0-9+/=_.~-]{8,}", re.IGNORECASE)
-_USER_INFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]+@", re.IGNORECASE)
+_USER_INFO = re.compile(r"(?<=[a-z0-9+.-])://[^/\s@'\"]++@", re.IGNORECASE)
 _ASSIGNED = re.compile(
-    r"""(["']?\b[\w.-]*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|authorization|signature)\b
+    r"""((?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|authorization|signature)\b
     ["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;&)}\]]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
+_LONGEST = 200_000
+"""Characters of a text; what is longer is cut."""
+
+_MARGIN = 4096
+"""So much more is looked at, and left out, of a text that is cut: a secret that the cut runs through is found whole."""
+
 _SHORTEST = 8
 """Shorter values of the environment are not looked for in texts: they would be found in any word."""
 
@@ -49,13 +75,21 @@ class Redaction:
         self._known = re.compile("|".join(map(re.escape, listed))) if listed else None
 
     def text(self, text: str) -> str:
-        """``text`` without secrets."""
+        """``text`` without secrets, and cut if it is very long."""
+        if len(text) <= _LONGEST:
+            return self._without(text)
+        found = self._without(text[: _LONGEST + _MARGIN])[:-_MARGIN]
+        return f"{found}[... cut: {len(text):,} characters]"
+
+    def _without(self, text: str) -> str:
         if self._known is not None:
             text = self._known.sub(MASK, text)
-        text = _USER_INFO.sub(rf"\1{MASK}@", text)
+        text = _HOOK.sub(rf"\1{MASK}", text)
+        text = _QUERY.sub(rf"\1{MASK}", text)
+        text = _USER_INFO.sub(f"://{MASK}@", text)
         text = _BEARER.sub(rf"\1 {MASK}", text)
         text = _LOOKS.sub(MASK, text)
-        return _ASSIGNED.sub(lambda found: found[1] + (found[2] if _is_harmless(found) else MASK), text)
+        return _ASSIGNED.sub(rf"\1{MASK}", text)
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """A value of a log entry without secrets, whatever it is and however deep they lie."""
@@ -78,11 +112,6 @@ class Redaction:
 def is_secret_name(name: str) -> bool:
     """Whether what stands under a name is secret by that name."""
     return _SECRET_NAME.search(_words(name)) is not None and _NO_SECRET.search(name) is None
-
-
-def _is_harmless(found: re.Match[str]) -> bool:
-    name = found[1].strip("\"' \t=:")
-    return _NO_SECRET.search(name) is not None or found[2] == MASK
 
 
 def _secrets_of(environment: Mapping[str, str]) -> Iterator[str]:

@@ -11,14 +11,17 @@ a process that is killed sends nothing, and the one that goes on from there send
 Where logs are written as JSON (``monitoring.logs``), each span that ends is also an entry there, with the same ids.
 """
 
+import atexit
 import hashlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from datetime import datetime
+from queue import SimpleQueue
+from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
@@ -33,6 +36,7 @@ _DETAILS = frozenset({"record", "step"})
 """Spans whose ends are logged for debugging only."""
 
 _PREFIX = "nightcrew."
+_LAST_SECONDS = 5.0
 
 
 class Ids(NamedTuple):
@@ -105,7 +109,29 @@ def trace_id_of(state: str, name: str) -> str:
     return _digest(state, name)[:32]
 
 
-def flush(seconds: float = 5.0) -> None:
+class Patience:
+    """How long what ends may still wait for a collector: for spans and metrics together, not for each of them."""
+
+    def __init__(self, seconds: float) -> None:
+        self._whole = self.left = seconds
+
+    def renew(self) -> None:
+        """Something else has begun, whose end may wait as long again."""
+        self.left = self._whole
+
+    def wait(self, done: Event, *, keep: float = 0.0) -> bool:
+        """Wait until ``done`` is set or no time is left but ``keep`` seconds; gives whether it is set."""
+        began = time.monotonic()
+        answered = done.wait(max(0.0, self.left - keep))
+        self.left = max(0.0, self.left - (time.monotonic() - began))
+        return answered
+
+
+patience = Patience(_LAST_SECONDS)
+"""That of this process: five seconds for the end of what it does last and its own."""
+
+
+def flush(seconds: float = _LAST_SECONDS) -> None:
     """Send what waits: for a process that may be ended without warning. Waits at most so long; never raises."""
     _now.flush(seconds)
 
@@ -113,7 +139,8 @@ def flush(seconds: float = 5.0) -> None:
 def configure(*, logs: bool = False) -> None:
     """Look at the environment now, not at the first span; ``logs`` says that ends of spans are logged."""
     global _now
-    _now.flush(5.0)
+    _now.close()
+    patience.renew()
     provider = _provider() if asked_for("TRACES") else None
     _now = _On(provider, logs) if provider is not None or logs else _Off()
 
@@ -189,6 +216,9 @@ class _Off:
     def flush(self, _seconds: float) -> None:
         return None
 
+    def close(self) -> None:
+        return None
+
 
 class _Undecided(_Off):
     """Nobody has looked at the environment yet; the first who asks does."""
@@ -215,6 +245,9 @@ class _On(_Off):
         self.provider = provider
         self.tracer = None if provider is None else provider.get_tracer("nightcrew")
         self.logs = logs
+        self._sending = None if provider is None else _Sending(provider)
+        if provider is not None:
+            atexit.register(self.close)
 
     def span(self, name: str, attributes: Mapping[str, Value]) -> Span:
         return _Live(self, name, attributes)
@@ -239,9 +272,13 @@ class _On(_Off):
         return _Placed(self, place[0], place[1])
 
     def flush(self, seconds: float) -> None:
-        if self.provider is not None:
-            with suppress(Exception):  # Whatever the collector does, the work goes on.
-                self.provider.force_flush(int(seconds * 1000))
+        if self._sending is not None:
+            self._sending.flush(seconds)
+
+    def close(self) -> None:
+        if self._sending is not None:
+            self._sending.close()
+            atexit.unregister(self.close)
 
     def _context(self, state: str, trace: str, name: str) -> "SpanContext | None":
         """The durable span of that name as a parent, sampled as its whole trace is."""
@@ -254,6 +291,49 @@ class _On(_Off):
         sampled = self.provider.sampler.should_sample(None, trace_id, _kind(trace)).decision
         flags = TraceFlags(TraceFlags.SAMPLED if sampled is Decision.RECORD_AND_SAMPLE else TraceFlags.DEFAULT)
         return SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags)
+
+
+class _Sending:
+    """A thread that waits for the collector, so that nobody else has to for longer than he wants.
+
+    The SDK flushes and shuts down for as long as the collector keeps it, whatever time it is given. The thread is there
+    from the beginning: none can be started while the interpreter ends.
+    """
+
+    def __init__(self, provider: "TracerProvider") -> None:
+        self._provider = provider
+        self._asked: SimpleQueue[tuple[Callable[[], object], Event]] = SimpleQueue()
+        self._late: Event | None = None
+        self._closed = False
+        Thread(target=self._work, name="spans", daemon=True).start()
+
+    def flush(self, seconds: float) -> None:
+        """Send what waits; waits at most so long, and not again for a collector that has not answered since."""
+        if self._late is None or self._late.is_set():
+            done = self._ask(self._provider.force_flush)
+            self._late = None if done.wait(seconds) else done
+
+    def close(self) -> None:
+        """Send what waits and end, in the time that is left to the process."""
+        if self._closed:
+            return
+        self._closed = True
+        if not patience.wait(self._ask(self._provider.shutdown)):
+            _LOG.warning("the collector does not answer: the last spans were not sent")
+
+    def _ask(self, call: Callable[[], object]) -> Event:
+        done = Event()
+        self._asked.put((call, done))
+        return done
+
+    def _work(self) -> None:
+        while True:
+            call, done = self._asked.get()
+            with suppress(Exception):  # Whatever the collector does, the work goes on.
+                call()
+            done.set()
+            if self._closed and self._asked.empty():
+                return
 
 
 class _Placed:
@@ -408,7 +488,8 @@ def _provider() -> "TracerProvider | None":
             wanted = _wanted.get()
             return wanted[1] if wanted is not None else super().generate_span_id()
 
-    provider = TracerProvider(resource=resource(), id_generator=Ids_())
+    # It is shut down by us, who do not wait as long as its own way at the end of the process.
+    provider = TracerProvider(resource=resource(), id_generator=Ids_(), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 

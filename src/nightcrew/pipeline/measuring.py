@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nightcrew.monitoring.metrics import Recorder
     from nightcrew.pipeline.chain import Made
     from nightcrew.pipeline.state import State
+    from nightcrew.store.store import Store
 
 _LOG = logging.getLogger("nightcrew.monitoring")
 WRITE_SECONDS = 1.0
@@ -103,8 +104,13 @@ class Meter:
         with self._lock:
             self._rows.update((row.state, row.kind) for row in rows)
 
-    def drain(self, recorder: "Recorder", pipeline: str, leave_out: frozenset[str], elapsed: float) -> None:
-        """Give all of it to ``recorder``; ``elapsed`` is how many seconds it took to gather."""
+    def drain(
+        self, recorder: "Recorder", pipeline: str, leave_out: frozenset[str], elapsed: float, store: "Store"
+    ) -> None:
+        """Give all of it to ``recorder``; ``elapsed`` is how many seconds it took to gather.
+
+        ``store`` is where it is known of what kind each field was so far.
+        """
         from nightcrew.monitoring.drift.features import record_features, record_predictions
 
         subject = f"pipeline:{pipeline}"
@@ -122,10 +128,10 @@ class Meter:
             self._stride = max(1, round(len(seconds) / (SAMPLES * max(elapsed, 0.001))))
         confidences = _taken(self._confidences)
         if samples:
-            record_features(recorder, subject, [record for record, _ in samples], leave_out)
+            record_features(recorder, subject, [record for record, _ in samples], leave_out, store)
         made = [output for _, output in samples if output is not None]
         if made or confidences:
-            record_predictions(recorder, subject, made, confidences, leave_out)
+            record_predictions(recorder, subject, made, confidences, leave_out, store)
 
 
 class Measuring:
@@ -152,7 +158,8 @@ class Measuring:
         with self._lock:
             now = monotonic()
             try:
-                self.meter.drain(self._state.recorder, self._pipeline, self._leave_out, now - self._began)
+                state = self._state
+                self.meter.drain(state.recorder, self._pipeline, self._leave_out, now - self._began, state.store)
                 self._state.recorder.flush(self._state.store, everything=everything)
             except NightcrewError:
                 pass  # A store that is busy: the recorder keeps it.

@@ -23,7 +23,7 @@ def watching(opened: Opened) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(10.0)  # A channel may take long; what it has not taken, whoever watches next sends.
 
 
 def _until(opened: Opened, stop: threading.Event) -> None:

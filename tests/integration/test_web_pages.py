@@ -14,13 +14,25 @@ from starlette.testclient import TestClient
 from tests.gate import Gate, prepare
 
 import nightcrew as nc
-from nightcrew.crew import trail
+from nightcrew.crew import report, trail
 from nightcrew.crew.hiding import HIDDEN
 from nightcrew.model.budget import Budget
 from nightcrew.model.finding import Category, Finding, fingerprint
 from nightcrew.model.handoff import Handoff, HandoffKind
 from nightcrew.model.severity import Severity
-from nightcrew.store import alerts, browsing, findings, handoffs, journal, ledger, outcomes, sessions, tickets, turns
+from nightcrew.store import (
+    alerts,
+    browsing,
+    findings,
+    handoffs,
+    journal,
+    ledger,
+    outcomes,
+    sessions,
+    shifts,
+    tickets,
+    turns,
+)
 from nightcrew.web.app import create_app
 
 ORIGIN = "http://localhost:8377"
@@ -370,7 +382,52 @@ def test_an_alert_is_acknowledged_and_silenced(web: Web) -> None:
     assert web.post("/api/alerts/ack", {"alerts": ["A-9999"]}).status_code == 404
 
 
+def test_an_alerts_own_runbook_and_its_subject_lead_where_they_say(web: Web) -> None:
+    quarantined(web)
+    with web.gate.project.store.begin() as tx:
+        made = alerts.add(
+            tx, rule="drift", subject="pipeline:fraud feature=amount", severity=Severity.MEDIUM, value=0.3,
+            message="it drifts", query={}, runbook="https://wiki.example/drift?a=1",
+        )  # fmt: skip
+        alerts.fire(tx, made.id)
+    for path in ("/alerts", f"/alerts/{made.id}"):
+        page = web.page(path)
+        assert 'href="https://wiki.example/drift?a=1"' in page
+        assert "/runbooks/https" not in page
+    assert 'href="/pipelines/fraud"' in web.page(f"/alerts/{made.id}")
+    assert 'href="/timeline?subject=pipeline:fraud"' in web.page("/pipelines/fraud")
+
+
+def test_a_key_in_the_text_of_a_failure_is_not_shown(web: Web) -> None:
+    pipeline = nc.Pipeline("leaky", key="id", state=web.gate.project.root)
+
+    @pipeline.step(retry=None)
+    def call(record: dict[str, Any]) -> str:
+        raise ValueError("refused: password=hunter2-and-more sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789")
+
+    pipeline.run([{"id": "one"}])
+    pipeline.close()
+    for path in ("/records?state=quarantined", "/records/leaky/one", "/timeline?subject=pipeline:leaky"):
+        page = web.page(path)
+        assert "hunter2" not in page
+        assert "abcdefghijklmnop" not in page
+
+
+def test_the_report_in_the_browser_has_what_the_text_has(web: Web) -> None:
+    with web.gate.project.store.begin() as tx:
+        shifts.start(tx, agents=("build",), deadline=web.gate.now, sandbox="auto")
+    page = web.page("/report")
+    for line in report.latest(web.gate.project).health:
+        assert line in page
+
+
 # The ledger
+
+
+def test_the_last_entry_leads_to_no_next_one(web: Web) -> None:
+    last = trail.last(web.gate.project)
+    assert 'rel="next"' not in web.page(f"/ledger/{last}")
+    assert 'rel="next"' in web.page(f"/ledger/{last - 1}")
 
 
 def test_the_ledger_is_found_by_subject_and_action_and_each_entry_is_checked(web: Web) -> None:

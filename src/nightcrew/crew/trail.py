@@ -60,6 +60,13 @@ def subject_of(text: str) -> str:
     return f"{_NAMES[match[1]]}:{text.upper()}" if match else text
 
 
+def last(project: Project) -> int:
+    """The number of the last entry; 0 for none."""
+    with project.store.read() as tx:
+        head = ledger.head(tx)
+    return 0 if head is None else head.seq
+
+
 def entry(project: Project, seq: int) -> tuple[Entry, str | None]:
     """One entry, and what is wrong with it by itself, None if it fits its hash and its seal. Raises NotFoundError."""
     with project.store.read() as tx:

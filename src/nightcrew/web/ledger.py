@@ -41,7 +41,9 @@ def entry_page(context: Found, seq: str) -> Response:
     if wanted is None:
         raise NotFoundError("an entry of the ledger is named by its number", hint="See the last ones: /ledger")
     found, problem = trail.entry(context.project, wanted)
-    return page(context, "entry.html", entry=found, problem=problem, data=_read(found.data))
+    return page(
+        context, "entry.html", entry=found, problem=problem, data=_read(found.data), last=trail.last(context.project)
+    )
 
 
 def _read(text: str) -> Any:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-from nightcrew.crew import inbox
+from nightcrew.crew import hiding, inbox
 from nightcrew.model.clock import isoformat
 from nightcrew.store import rows
 from nightcrew.web import showing
@@ -20,6 +20,7 @@ from nightcrew.web.markup import finalize, markdown
 from nightcrew.web.problems import Problem
 
 _OURS = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@%-][A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?", re.ASCII)
+_ALERT = re.compile(r"A-[0-9]+", re.ASCII)
 _PAGES = {
     "T": "/tickets/{}", "ticket": "/tickets/{}",
     "S": "/sessions/{}", "session": "/sessions/{}",
@@ -43,8 +44,10 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(md=markdown, iso=isoformat, pretty=_pretty, quote=shlex.quote, moment=rows.from_time)
+    made.filters.update(hidden=lambda text: hiding.hide_text(str(text), ()))
     made.filters.update(spaced=lambda text: str(text).replace("_", " "), grouped=lambda number: f"{number:,}")
     made.globals.update(relative=showing.in_words, lasted=showing.lasted, address=address, inward=inward)
+    made.globals.update(runbook_page=runbook_page)
     return made
 
 
@@ -77,8 +80,16 @@ def address(name: str) -> str:
     noun, colon, identifier = name.partition(":")
     if not colon:
         noun, identifier = name.partition("-")[0], name
+    identifier = identifier.partition(" ")[0] if noun == "pipeline" else identifier
     pattern = _PAGES.get(noun)
+    if noun == "alert" and not _ALERT.fullmatch(identifier):
+        return ""
     return pattern.format(quote(identifier, safe="/" if noun == "record" else "")) if pattern and identifier else ""
+
+
+def runbook_page(runbook: str) -> str:
+    """Where a runbook is read: the user's own address on the web, or our page of a code."""
+    return runbook if runbook.startswith(("https://", "http://")) else f"/runbooks/{quote(runbook, safe='')}"
 
 
 def link(path: str, **query: Any) -> str:

@@ -25,7 +25,7 @@ SPANS = {
 }  # fmt: skip
 """How far back a page looks that follows the present."""
 _USUAL = "6h"
-_ROWS = 61
+_ROWS = 74
 """Buckets of the table: coarser than the chart's."""
 
 _Subject = Annotated[

@@ -46,5 +46,6 @@ if (form) {
     for (const one of boxes()) one.checked = !all;
     show();
   });
+  document.addEventListener("refreshed", show);
   show();
 }

@@ -138,6 +138,17 @@ function rowsOf(data) {
 }
 
 // Alerts, deployments and the rest as marks in a lane of their own; the first two also across all lanes, with labels.
+// Times that overlap as one: bands one over the other would drown the lines.
+function together(events) {
+  const merged = [];
+  for (const { at, until } of [...events].sort((one, other) => one.at - other.at)) {
+    const last = merged.at(-1);
+    if (last && at <= last.until) last.until = Math.max(last.until, until);
+    else merged.push({ at, until });
+  }
+  return merged;
+}
+
 function happenings(data, rows, index, sizes, layout, traces, look, phone) {
   const axis = index ? `y${index + 1}` : "y";
   layout[index ? `yaxis${index + 1}` : "yaxis"] = {
@@ -148,6 +159,10 @@ function happenings(data, rows, index, sizes, layout, traces, look, phone) {
   const first = Date.parse(data.start);
   const width = Date.parse(data.end) - first;
   const across = (event, shape) => layout.shapes.push({ xref: "x", yref: "paper", x0: plain(event.at), x1: plain(event.until), y0: 0, y1: 1, ...shape });
+  const alerts = rows.filter(({ kind }) => kind === "alert").flatMap(({ events }) => events);
+  for (const event of together(alerts)) {
+    across(event, { type: "rect", fillcolor: look.lines[6], opacity: 0.1, line: { width: 0 }, layer: "below" });
+  }
   rows.forEach(({ kind, label, events }, row) => {
     const y = rows.length - 1 - row;
     const colour = { alert: look.lines[6], deployment: look.lines[7], drift: look.lines[3] }[kind] ?? look.lines[5];
@@ -160,7 +175,6 @@ function happenings(data, rows, index, sizes, layout, traces, look, phone) {
         ys.push(at === null ? null : y);
         said.push(text);
       }
-      if (kind === "alert") across(event, { type: "rect", fillcolor: colour, opacity: 0.1, line: { width: 0 }, layer: "below" });
       if (kind === "deployment") across(event, { type: "line", line: { color: colour, width: 1.5, dash: "dashdot" } });
       // A label stands where it fits: its letters are some seven pixels wide.
       const place = (event.at - first) / width;

@@ -152,7 +152,7 @@ def test_the_rules_that_hold_are_listed(home: Path) -> None:
     found = {one["name"]: one for one in document(home, "rules")}
     assert found["pipeline-errors"]["runbook"] == "AL-PIPELINE-ERRORS"
     assert "disk-full" not in found
-    assert "nothing for 1560" in run(home, "rules").stdout
+    assert "nothing for 26 h" in run(home, "rules").stdout
 
 
 def test_what_is_no_alert_is_refused(home: Path) -> None:

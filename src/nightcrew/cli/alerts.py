@@ -334,10 +334,12 @@ def _plain(found: "Evaluation") -> dict[str, Any]:
 
 def _condition(rule: Any) -> str:
     """When it fires, in a few words."""
+    from nightcrew.monitoring.alerts.words import duration
+
     said: Sequence[tuple[bool, str]] = (
         (rule.above is not None, f"{rule.statistic} above {rule.above}"),
         (rule.below is not None, f"{rule.statistic} below {rule.below}"),
-        (rule.absent is not None, f"nothing for {rule.absent} min"),
+        (rule.absent is not None, f"nothing for {duration(60 * (rule.absent or 0))}"),
         (bool(rule.expected_by), f"nothing by {rule.expected_by}"),
         (rule.objective is not None, f"burns the rest of {rule.objective}"),
     )
@@ -366,4 +368,4 @@ def _end(now: datetime, for_: str | None, until: str | None) -> datetime:
 
 
 def _when(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M %Z}"

@@ -44,7 +44,7 @@ def show(
         (one.subject, one.message, f"{one.since:%Y-%m-%d %H:%M}", f"{one.until:%Y-%m-%d %H:%M}" if one.until else "")
         for one in found
     ]
-    table(("subject", "what moved", "since", "until"), rows, empty="Nothing drifts.")
+    table(("subject", "what moved", "since (UTC)", "until (UTC)"), rows, empty="Nothing drifts.")
     return 1 if now else 0
 
 
@@ -84,7 +84,9 @@ def reference_list(subject: Subject = None) -> None:
         show_json([{"subject": r.subject, "name": r.name, "created": r.created, "sha256": r.sha256} for r in found])
         return
     rows = [(r.subject, r.name, f"{r.created:%Y-%m-%d %H:%M}", r.sha256[:12]) for r in found]
-    table(("subject", "name", "since", "sha256"), rows, empty="There is no reference yet: one is learned at first.")
+    table(
+        ("subject", "name", "since (UTC)", "sha256"), rows, empty="There is no reference yet: one is learned at first."
+    )
 
 
 @reference_app.command(

@@ -24,5 +24,5 @@ def health() -> int:
             said = " ".join(f"{problem.message} (nightcrew runbook {problem.runbook})" for problem in one.problems)
             state = ", ".join(problem.kind for problem in one.problems) or "well"
             rows.append((one.agent, state, began, said))
-        table(("agent", "state", "last session", "what is wrong"), rows, empty="There are no agents.")
+        table(("agent", "state", "last session (UTC)", "what is wrong"), rows, empty="There are no agents.")
     return 0 if all(one.well for one in found) else 1

@@ -41,7 +41,11 @@ def list_(
         show_json([{"name": s.name, "subject": s.subject, "labels": dict(s.labels), "kind": s.kind} for s in found])
         return
     rows = [(s.name, s.subject, _labels(s.labels), s.kind) for s in found]
-    table(("measure", "of", "labels", "kind"), rows, empty="Nothing was measured yet.")
+    table(
+        ("measure", "of", "labels", "kind"),
+        rows,
+        empty="Nothing was measured of that." if name or subject else "Nothing was measured yet.",
+    )
 
 
 @app.command(epilog="Example: nightcrew metrics show seconds step:fraud/score --last 24h --step 1h")

@@ -244,10 +244,5 @@ class Desk:
                 self._used = turns.used(tx, self.session)
         return self._used
 
-    def note_position(self) -> None:
-        """Show in the session which ticket is being worked."""
-        with self.project.store.begin() as tx:
-            sessions.set_ticket_now(tx, self.session, self.ticket.id)
-
 
 __all__ = ["BudgetError", "Desk", "MustStop"]

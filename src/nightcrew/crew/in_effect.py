@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from nightcrew.crew.project import SETTINGS_FILE, Project, read_text
+from nightcrew.crew.project import Project, read_text
 from nightcrew.model.settings import describe
+from nightcrew.monitoring.alerts.configured import SETTINGS_FILE
 
 _HIDDEN = "***"
 

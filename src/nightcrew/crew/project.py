@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -17,6 +16,8 @@ from nightcrew.model.errors import ConfigurationError, DocumentError, Repository
 from nightcrew.model.playbook import Playbook, playbook_digest
 from nightcrew.model.playbook import parse as parse_playbook
 from nightcrew.model.settings import Settings
+from nightcrew.monitoring.alerts import configured
+from nightcrew.monitoring.alerts.configured import SETTINGS_FILE
 from nightcrew.pipeline.pinned import continued, hash_of, require_whole
 from nightcrew.store import ledger
 from nightcrew.store.store import Store
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from nightcrew.crew.measuring import Measures
 
 STATE = ".nightcrew"
-SETTINGS_FILE = "nightcrew.toml"
 MAX_TEXT = 1_000_000
 
 
@@ -155,12 +155,7 @@ def load_project(root: Path, *, clock: Clock = system_clock, anchor: TrustAnchor
 
 def read_settings(root: Path) -> Settings:
     """The settings in ``nightcrew.toml``, or the defaults if there is none; raises DocumentError."""
-    text = read_text(root / SETTINGS_FILE)
-    try:
-        value = tomllib.loads(text or "")
-    except tomllib.TOMLDecodeError as error:
-        raise DocumentError(f"{SETTINGS_FILE}: not TOML: {error}") from None
-    return Settings.read(value, source=SETTINGS_FILE)
+    return configured.read_settings(root / SETTINGS_FILE)
 
 
 def default_playbook() -> str:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from nightcrew import __version__
 from nightcrew.checks.project import detect
-from nightcrew.crew.project import SETTINGS_FILE, STATE, default_playbook, load_project
+from nightcrew.crew.project import STATE, default_playbook, load_project
 from nightcrew.crew.published import write_atomically
 from nightcrew.crew.workspace import workable
 from nightcrew.model.clock import Clock, isoformat, system_clock
+from nightcrew.monitoring.alerts.configured import SETTINGS_FILE
 from nightcrew.store import ledger
 
 IGNORE = "# Written by nightcrew: everything here is this machine's own state.\n*\n"

@@ -154,13 +154,6 @@ def set_ticket_now(tx: Tx, session: str, ticket: str | None) -> None:
     _set(tx, session, ticket_now=ticket)
 
 
-def set_brain(tx: Tx, session: str, brain: str, *, actor: str = "nightcrew") -> None:
-    """Record the brain that does the work, when it differs from the one planned."""
-    if get(tx, session).brain != brain:
-        _set(tx, session, brain=brain)
-        _log(tx, session, "brain", actor, brain=brain)
-
-
 def _not_ended(tx: Tx, session: str) -> Session:
     found = get(tx, session)
     if found.state == "ended":

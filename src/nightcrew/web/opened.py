@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
-from nightcrew.crew.project import SETTINGS_FILE, STATE, Project
+from nightcrew.crew.project import STATE, Project
 from nightcrew.crew.project import open_project as open_by_path
+from nightcrew.monitoring.alerts.configured import SETTINGS_FILE
 
 Open = Callable[[Path], Project]
 

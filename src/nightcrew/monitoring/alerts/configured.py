@@ -7,17 +7,24 @@ from nightcrew.model.errors import DocumentError, NightcrewError
 from nightcrew.model.settings import Settings
 
 SETTINGS_FILE = "nightcrew.toml"
+MAX_BYTES = 1_000_000
 
 
 def read_settings(path: Path) -> Settings:
     """The settings in a file, the defaults if there is none; raises DocumentError."""
     try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError:
         return Settings()
     except OSError as error:
         raise DocumentError(f"{path.name}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    if len(data) > MAX_BYTES:
+        raise DocumentError(f"{path.name}: larger than {MAX_BYTES} bytes")
+    try:
+        value = tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"{path.name}: not UTF-8 at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
         raise DocumentError(f"{path.name}: not TOML: {error}") from None
     return Settings.read(value, source=path.name)
 

@@ -28,8 +28,8 @@ from nightcrew.approvals import (
     verify_approval,
     verify_verdict,
 )
-from nightcrew.approvals.location import config_directory
 from nightcrew.approvals.passphrase import read_sealed_key
+from nightcrew.location import config_directory
 from nightcrew.model.errors import (
     ApprovalError,
     ConfigurationError,

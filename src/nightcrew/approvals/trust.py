@@ -29,12 +29,12 @@ from nightcrew.approvals.chain_files import ChainFiles
 from nightcrew.approvals.counters import SignCounters
 from nightcrew.approvals.key_files import KeyFiles
 from nightcrew.approvals.ledger_pin import LedgerPin
-from nightcrew.approvals.location import config_directory
 from nightcrew.approvals.passphrase import SealedKey
 from nightcrew.approvals.pending import Pending, PendingKeys
 from nightcrew.approvals.reviewer import Reviewer
 from nightcrew.approvals.roots import RootPins
 from nightcrew.approvals.signer import Signer, check_public_key, counter_of, sign_statement
+from nightcrew.location import config_directory
 from nightcrew.model.clock import Clock
 from nightcrew.model.errors import ApprovalError, ConfigurationError, NotFoundError
 from nightcrew.model.statement import EnrolmentStatement, RevocationStatement, SignerKind

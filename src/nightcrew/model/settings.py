@@ -10,6 +10,7 @@ from nightcrew.model.alerting import AlertChannel, Alerting, AlertRule, unknown_
 from nightcrew.model.document import Document
 from nightcrew.model.drifting import DriftSettings
 from nightcrew.model.errors import DocumentError
+from nightcrew.model.outside import Github, Memory
 
 
 class Merge(Document):
@@ -153,6 +154,12 @@ class Notify(Document):
         default="NIGHTCREW_NOTIFY",
         description="environment variable with the addresses that alerts go to (apprise URLs, separated by spaces)",
     )
+    report: Literal["never", "needs_you", "always"] = Field(
+        default="needs_you", description="when the morning report is sent: never, if it needs a person, always"
+    )
+    report_to: tuple[str, ...] = Field(
+        default=(), description="channels ([[channel]]) that it goes to; empty: the addresses of urls_env"
+    )
 
 
 class Measures(Document):
@@ -175,6 +182,8 @@ class Settings(Document):
     scanner: tuple[ScannerSetting, ...] = ()
     sandbox: Sandbox = Sandbox()
     notify: Notify = Notify()
+    memory: Memory = Memory()
+    github: Github = Github()
     metrics: Measures = Measures()
     drift: DriftSettings = DriftSettings()
     alerts: Alerting = Alerting()

@@ -6,6 +6,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from nightcrew.location import config_directory
 from nightcrew.model.errors import SandboxError
 from nightcrew.sandbox.process import Policy
 
@@ -55,8 +56,7 @@ def absolute(path: Path) -> Path:
 
 
 def _trust_anchor() -> Path:
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return (Path(base) / "nightcrew").resolve()
+    return config_directory().resolve()
 
 
 def _too_wide(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """The one collection that every table of ours is declared on."""
 
-from sqlalchemy import MetaData
+from sqlalchemy import BigInteger, Integer, MetaData
 
 metadata = MetaData(
     # Constraints need names that do not depend on the database, or a migration could not change them.
@@ -12,3 +12,6 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+BIG_KEY = BigInteger().with_variant(Integer, "sqlite")
+"""The type of a key that is counted up: SQLite counts up integers only."""

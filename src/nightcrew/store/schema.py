@@ -17,10 +17,11 @@ from sqlalchemy import (
     text,
 )
 
+from nightcrew.store import schema_outside as _outside  # noqa: F401 - declares its tables on the same metadata
 from nightcrew.store import workers as _workers  # declares the table of workers on the same metadata
-from nightcrew.store.metadata import metadata
+from nightcrew.store.metadata import BIG_KEY, metadata
 
-REVISION = "0005"
+REVISION = "0006"
 """The migration that these tables are the result of."""
 
 workers = _workers.workers
@@ -248,7 +249,6 @@ quarantine = Table(
 
 # Records at scale -----------------------------------------------------------------------------------------------------
 
-_BIG_KEY = BigInteger().with_variant(Integer, "sqlite")
 
 pipelines = Table(
     "pipelines",
@@ -324,13 +324,13 @@ FAILED = text("kind IS NOT NULL")
 outcomes = Table(
     "outcomes",
     metadata,
-    Column("id", _BIG_KEY, primary_key=True),
+    Column("id", BIG_KEY, primary_key=True),
     Column("pipeline", Integer, nullable=False),
     Column("key", Text, nullable=False),
     Column("run", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("kind", Text),
-    Column("batch", _BIG_KEY, nullable=False),
+    Column("batch", BIG_KEY, nullable=False),
     Column("leaf", Integer, nullable=False),
     Column("next_at", Text),
     Column("input", LargeBinary),
@@ -347,7 +347,7 @@ outcomes = Table(
 batches = Table(
     "batches",
     metadata,
-    Column("id", _BIG_KEY, primary_key=True, autoincrement=False),
+    Column("id", BIG_KEY, primary_key=True, autoincrement=False),
     Column("run", Integer, nullable=False),
     Column("root", LargeBinary, nullable=False),
     Column("leaves", LargeBinary, nullable=False),
@@ -412,7 +412,7 @@ drift_references = Table(
 drifts = Table(
     "drifts",
     metadata,
-    Column("id", _BIG_KEY, primary_key=True),
+    Column("id", BIG_KEY, primary_key=True),
     Column("subject", Text, nullable=False),
     Column("feature", Text, nullable=False),
     Column("measure", Text, nullable=False),
@@ -454,7 +454,7 @@ alerts = Table(
 alert_messages = Table(
     "alert_messages",
     metadata,
-    Column("id", _BIG_KEY, primary_key=True),
+    Column("id", BIG_KEY, primary_key=True),
     Column("alerts", Text, nullable=False),
     Column("event", Text, nullable=False),
     Column("title", Text, nullable=False),

@@ -1,4 +1,4 @@
-"""Where the trust anchor lies: in the user's configuration directory, outside every path that a sandbox can reach."""
+"""Where the user's own configuration lies, the trust anchor too: outside every path that a sandbox can reach."""
 
 import os
 from collections.abc import Mapping

@@ -1,0 +1,73 @@
+"""The tables of what reaches beyond one night: schedules and their firings, memory elsewhere, forges, effects due."""
+
+from sqlalchemy import Column, Integer, Table, Text, UniqueConstraint
+
+from nightcrew.store.metadata import BIG_KEY, metadata
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("doc", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("updated", Text, nullable=False),
+)
+
+firings = Table(
+    "firings",
+    metadata,
+    Column("id", BIG_KEY, primary_key=True),
+    Column("schedule", Text, nullable=False),
+    Column("due", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("started", Text, nullable=False),
+    Column("ended", Text),
+    Column("outcome", Text),
+    Column("exit_status", Integer),
+    Column("shift", Text),
+    Column("detail", Text, nullable=False),
+    UniqueConstraint("schedule", "due"),
+)
+
+memory_sync = Table(
+    "memory_sync",
+    metadata,
+    Column("session", Text, primary_key=True),
+    Column("remote", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("state", Text, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Text),
+    Column("sent", Text),
+    Column("problem", Text, nullable=False),
+)
+
+links = Table(
+    "links",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("ref", Text, primary_key=True),
+    Column("ticket", Text, nullable=False, index=True),
+    Column("url", Text, nullable=False),
+    Column("doc", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("updated", Text, nullable=False),
+)
+
+effects = Table(
+    "effects",
+    metadata,
+    Column("id", BIG_KEY, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False, index=True),
+    Column("doc", Text, nullable=False),
+    Column("state", Text, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Text),
+    Column("created", Text, nullable=False),
+    Column("done", Text),
+    Column("result", Text, nullable=False),
+    Column("problem", Text, nullable=False),
+)

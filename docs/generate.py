@@ -21,6 +21,7 @@ REFERENCE = Path(__file__).parent / "reference"
 GROUPS = {
     "ticket": ("add", "list", "show", "release", "prioritise"),
     "inbox": ("list", "show", "approve", "reject", "escalate", "ask", "stats"),
+    "key": ("add", "list", "remove"),
     "reviewer": ("add", "admit", "list", "revoke"),
     "handoff": ("list", "show"),
     "session": ("list", "show"),

@@ -43,7 +43,18 @@ def secret(name: str) -> str:
     if value:
         return value
     found = references().get(name)
-    return "" if found is None else _read(found)
+    if found is None:
+        return ""
+    _values.add(value := _read(found))
+    return value
+
+
+_values: set[str] = set()
+
+
+def values_read() -> frozenset[str]:
+    """The values that this process has read out of files and keychains, for who has to keep them out of texts."""
+    return frozenset(_values)
 
 
 def has(name: str) -> bool:
@@ -98,14 +109,18 @@ def keep_in_keychain(name: str, value: str) -> Key:
 
 
 def keep_in_file(name: str, path: Path, value: str | None = None) -> Key:
-    """Say that a key lies in ``path``, and write it there if ``value`` is given (mode 0600, never over another file).
+    """Say that a key lies in ``path``, and write it there if ``value`` is given (mode 0600).
 
-    Raises ConfigurationError if the file cannot be read or others can read it, UsageError if it is there already.
+    Only nightcrew's own file is written over. Raises ConfigurationError if the file cannot be read or others can read
+    it, UsageError if a file that is not ours is there already.
     """
     _check(name)
     path = path.expanduser().absolute()
     if value is not None:
-        _write_new(path, value)
+        if path == own_file(name):
+            _write(path, value + "\n")
+        else:
+            _write_new(path, value)
     key = Key(name, "file", str(path))
     _read(key)
     return _remember(key)
@@ -191,14 +206,23 @@ def _save(known: dict[str, Key]) -> None:
     path = _file()
     lines = [f"{name} = {_quoted(f'{key.place}:{key.detail}')}\n" for name, key in sorted(known.items())]
     text = "# Where keys and tokens lie; none is in this file. Written by: nightcrew key\n" + "".join(lines)
+    _write(path, text)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only the user can read, whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".keys-")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
 

@@ -8,7 +8,6 @@ is not admitted.
 
 import http.client
 import ipaddress
-import os
 import re
 import time
 import urllib.error
@@ -31,7 +30,8 @@ from nightcrew.approvals.github_failure import (
     printable,
     timed_out,
 )
-from nightcrew.model.errors import NotVerifiedError
+from nightcrew.credentials import secret
+from nightcrew.model.errors import ConfigurationError, NotVerifiedError
 
 TIMEOUT_SECONDS = 10.0
 """Longest wait for a connection, and for the next piece of an answer."""
@@ -80,7 +80,7 @@ def origin_of(parts: SplitResult) -> tuple[str, str, int | None]:
 
 @dataclass(frozen=True)
 class GithubApi:
-    """One API, asked with the token in the environment variable ``token_env``; the token is read at each request."""
+    """One API, asked with the token named ``token_env``; the token is read at each request."""
 
     api: str
     token_env: str
@@ -155,7 +155,10 @@ class GithubApi:
         raise AssertionError("the last try either answers or raises")
 
     def _token(self) -> str:
-        token = os.environ.get(self.token_env, "").strip()
+        try:
+            token = secret(self.token_env)
+        except ConfigurationError as error:
+            raise NotVerifiedError(f"GitHub was not asked: {error}; nothing was admitted", hint=error.hint) from None
         if not _TOKEN.fullmatch(token):
             problem = "is not set" if not token else "holds something else than a token"
             raise NotVerifiedError(

@@ -1,7 +1,6 @@
 """Which brains there are: by the settings' names, by the names of coding agents, by PROVIDER:MODEL."""
 
 import importlib
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from nightcrew.brains.keys import key_of, names_of
 from nightcrew.brains.mechanical import MechanicalBrain
 from nightcrew.brains.program import argv_of
 from nightcrew.brains.protocol import Brain, BrainUnavailable
+from nightcrew.credentials import has
 from nightcrew.model.errors import ConfigurationError
 from nightcrew.model.settings import Brain as BrainSettings
 from nightcrew.model.settings import Settings
@@ -58,12 +58,12 @@ def look(name: str, settings: Settings) -> tuple[bool, str, str]:
             what = f"{what} at {argv[0]}"
     except BrainUnavailable as error:
         return False, f"{what}: {error.failure.message}", _HINTS[found.kind]
-    variable = next((variable for variable in names_of(found) if os.environ.get(variable)), "nothing")
+    variable = next((variable for variable in names_of(found) if has(variable)), "nothing")
     return True, f"{what}, with the key in {variable}", ""
 
 
 _HINTS = {
-    "model": "Set the variable where the shift is started; nightcrew keeps no keys.",
+    "model": "Set the variable where the shift is started, or say where the key lies: nightcrew key add NAME",
     "claude-code": (
         "Unattended, Claude Code wants an API key, or a token made with: claude setup-token (in"
         " CLAUDE_CODE_OAUTH_TOKEN). The login of your own terminal is not used."

@@ -1,8 +1,8 @@
-"""The key of a brain: read from the environment when it is needed, kept nowhere, never handed to an agent."""
-
-import os
+"""The key of a brain: read when it is needed, kept nowhere, never handed to an agent."""
 
 from nightcrew.brains.protocol import BrainUnavailable
+from nightcrew.credentials import secret
+from nightcrew.model.errors import ConfigurationError
 from nightcrew.model.settings import Brain
 from nightcrew.reliability import Failure, FailureClass
 
@@ -30,7 +30,11 @@ def key_of(name: str, brain: Brain) -> str:
     """The key; raises BrainUnavailable, saying which variable to set, if there is none."""
     names = names_of(brain)
     for variable in names:
-        if value := os.environ.get(variable, "").strip():
+        try:
+            value = secret(variable)
+        except ConfigurationError as error:
+            raise BrainUnavailable(Failure(FailureClass.AUTH, "NoKey", f"brain {name}: {error}", None)) from None
+        if value:
             return value
     message = f"brain {name} has no key: {' or '.join(names)} is not set in the environment of nightcrew"
     raise BrainUnavailable(Failure(FailureClass.AUTH, "NoKey", message, None))

@@ -21,6 +21,7 @@ COMMANDS = {
     "stop": ("work", "stop the running shift before its next turn"),
     "inbox": ("inbox", "what waits for a person: show, approve, reject, escalate"),
     "serve": ("serve", "the inbox in the browser, on this machine"),
+    "key": ("key", "where keys and tokens lie: add, list, remove"),
     "reviewer": ("reviewer", "who may decide: add, list, revoke"),
     "handoff": ("read", "list and show handoffs"),
     "session": ("read", "list and show sessions"),

@@ -1,11 +1,15 @@
 """nightcrew handoff, session, recall, report, schema."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nightcrew.cli.names import ticket_id
 from nightcrew.cli.output import OPTIONS, opened, say, show_json, table
+
+if TYPE_CHECKING:
+    from nightcrew.crew.project import Project
+    from nightcrew.crew.report import Report
 
 handoff_app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and show handoffs.")
 session_app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and show sessions.")
@@ -101,17 +105,36 @@ def recall(query: Annotated[str, typer.Argument(help="plain words")] = "", limit
 
 
 @report_app.command(epilog="Example: nightcrew report --shift N-0001")
-def report(shift: Annotated[str | None, typer.Option(help="default: the latest")] = None) -> int:
+def report(
+    shift: Annotated[str | None, typer.Option(help="default: the latest")] = None,
+    send: Annotated[bool, typer.Option("--send", help="send it to the channels of [notify], too")] = False,
+) -> int:
     """The morning report: what happened, what waits for you, what was not checked."""
     from nightcrew.crew.report import latest, markdown
 
     with opened() as project:
         found = latest(project, shift)
+        if send:
+            _send(project, found)
     if OPTIONS.json:
         show_json(found.plain())
     else:
         say(markdown(found))
     return 1 if found.inbox or found.quarantined else 0
+
+
+def _send(project: "Project", report: "Report") -> None:
+    from nightcrew.crew import telling
+    from nightcrew.model.errors import ConfigurationError, TransientError
+
+    count, delivered = telling.send(project, report)
+    if not count:
+        raise ConfigurationError(
+            "the report was sent to nobody: no channel has an address",
+            hint=f"Put addresses under the name {project.settings.notify.urls_env}: nightcrew key add NAME",
+        )
+    if delivered.problems:
+        raise TransientError("; ".join(delivered.problems), hint="It stays in the outbox: see nightcrew alerts list.")
 
 
 @schema_app.command(epilog="Example: nightcrew schema handoff")

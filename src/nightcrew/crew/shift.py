@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nightcrew.crew import admission, answering, baseline, github_reviews, inbox, measuring, merger, planning
+from nightcrew.crew import admission, answering, baseline, github_reviews, inbox, measuring, merger, planning, telling
 from nightcrew.crew.planning import brain_names
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs
@@ -171,4 +171,6 @@ def _is_genuine(tx: Tx, ticket: str, reason: str) -> bool:
 
 def _end(project: Project, tx: Tx, shift_id: str, outcome: str) -> None:
     measuring.shift_ended(tx, shifts.end(tx, shift_id, outcome=outcome))
-    shifts.set_report(tx, shift_id, build_report(project, tx, shift_id).plain())
+    report = build_report(project, tx, shift_id)
+    shifts.set_report(tx, shift_id, report.plain())
+    telling.tell(project, tx, report)

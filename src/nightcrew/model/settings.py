@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nightcrew.model.alerting import AlertChannel, Alerting, AlertRule, unknown_channels
+from nightcrew.model.alerting import DEFAULT_CHANNEL, AlertChannel, Alerting, AlertRule, unknown_channels
 from nightcrew.model.document import Document
 from nightcrew.model.drifting import DriftSettings
 from nightcrew.model.errors import DocumentError
@@ -195,6 +195,13 @@ class Settings(Document):
     def builders(self) -> tuple[str, ...]:
         """The agents that change code: build, and those of the user's own."""
         return ("build", *(name for name in self.agents if name not in ("build", "qa", "security")))
+
+    @model_validator(mode="after")
+    def _report_to_channels(self) -> Self:
+        known = {DEFAULT_CHANNEL, *(channel.name for channel in self.channel)}
+        if unknown := sorted(set(self.notify.report_to) - known):
+            raise ValueError(f"notify.report_to: there is no channel {', '.join(unknown)}")
+        return self
 
     @model_validator(mode="after")
     def _agents_ordered(self) -> Self:

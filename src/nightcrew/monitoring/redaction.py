@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nightcrew.credentials import values_read
 from nightcrew.reliability.secrets import MASK
 
 _SECRET_NAME = re.compile(
@@ -70,9 +71,9 @@ class Redaction:
     """What is secret here: ``environment`` is where the program was given its keys."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        found = set(_secrets_of(os.environ if environment is None else environment))
-        listed = sorted(found, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, listed))) if listed else None
+        self._given = dict(os.environ) if environment is None else environment
+        self._kept = -1
+        self._known: re.Pattern[str] | None = None
 
     def text(self, text: str) -> str:
         """``text`` without secrets, and cut if it is very long."""
@@ -82,14 +83,24 @@ class Redaction:
         return f"{found}[... cut: {len(text):,} characters]"
 
     def _without(self, text: str) -> str:
-        if self._known is not None:
-            text = self._known.sub(MASK, text)
+        if (known := self._values()) is not None:
+            text = known.sub(MASK, text)
         text = _HOOK.sub(rf"\1{MASK}", text)
         text = _QUERY.sub(rf"\1{MASK}", text)
         text = _USER_INFO.sub(f"://{MASK}@", text)
         text = _BEARER.sub(rf"\1 {MASK}", text)
         text = _LOOKS.sub(MASK, text)
         return _ASSIGNED.sub(rf"\1{MASK}", text)
+
+    def _values(self) -> "re.Pattern[str] | None":
+        """The secrets that are known by their value: the environment's, and what was read since from elsewhere."""
+        read = values_read()
+        if len(read) != self._kept:
+            found = {*_secrets_of(self._given), *(value for value in read if len(value) >= _SHORTEST)}
+            listed = sorted(found, key=len, reverse=True)
+            self._known = re.compile("|".join(map(re.escape, listed))) if listed else None
+            self._kept = len(read)
+        return self._known
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """A value of a log entry without secrets, whatever it is and however deep they lie."""

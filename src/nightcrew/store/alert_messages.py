@@ -18,7 +18,7 @@ from nightcrew.store.store import Tx
 MessageState = Literal["waiting", "held", "sending", "sent", "dropped", "failed"]
 """``held``: for the end of quiet hours; ``sending``: given to a channel, which may or may not have it."""
 
-MessageEvent = Literal["fire", "resolve", "escalate", "notice", "test"]
+MessageEvent = Literal["fire", "resolve", "escalate", "notice", "report", "test"]
 UNSENT: tuple[MessageState, ...] = ("waiting", "held", "sending")
 
 _TABLE = alert_messages

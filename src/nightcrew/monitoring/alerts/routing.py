@@ -1,12 +1,12 @@
 """Who is told: the channels of an alert, where their addresses are, and what has to wait for the morning."""
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from nightcrew.credentials import secret
 from nightcrew.model.alerting import DEFAULT_CHANNEL, AlertRule
+from nightcrew.model.errors import ConfigurationError
 from nightcrew.model.settings import Settings
 from nightcrew.model.severity import Severity
 from nightcrew.monitoring.alerts.local_time import quiet_until
@@ -58,18 +58,15 @@ def files_tickets(settings: Settings, channel: str) -> bool:
     return any(one.name == channel and one.kind == "ticket" for one in settings.channel)
 
 
-def addresses(
-    settings: Settings, channel: str, *, root: Path | None, environment: Mapping[str, str] | None = None
-) -> Addresses:
+def addresses(settings: Settings, channel: str, *, root: Path | None) -> Addresses:
     """The addresses of a channel; a file of them must lie outside ``root``, where no agent reads."""
-    environment = os.environ if environment is None else environment
     if channel == DEFAULT_CHANNEL:
-        return Addresses(tuple(environment.get(settings.notify.urls_env, "").split()))
+        return _named(settings.notify.urls_env)
     found = next((one for one in settings.channel if one.name == channel), None)
     if found is None:
         return Addresses(problem="it is not in nightcrew.toml any more")
     if found.urls_env:
-        return Addresses(tuple(environment.get(found.urls_env, "").split()))
+        return _named(found.urls_env)
     path = Path(found.urls_file).expanduser()
     if root is not None and path.resolve().is_relative_to(root.resolve()):
         return Addresses(problem="its urls_file lies in the repository; move it out of it")
@@ -77,3 +74,11 @@ def addresses(
         return Addresses(tuple(path.read_text(encoding="utf-8").split()))
     except (OSError, UnicodeDecodeError) as error:
         return Addresses(problem=f"its urls_file cannot be read: {type(error).__name__}")
+
+
+def _named(variable: str) -> Addresses:
+    """The addresses under the name of a variable, or of a key that the user keeps elsewhere."""
+    try:
+        return Addresses(tuple(secret(variable).split()))
+    except ConfigurationError as error:
+        return Addresses(problem=str(error))

@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 AGENTS := $(VENV)/agents/.ready
+LORECONVO := $(VENV)/loreconvo/.ready
 
-.PHONY: demo test lint unit agents bench peers storms clean
+.PHONY: demo test lint unit agents loreconvo bench peers storms clean
 
 demo: $(STAMP)  ## two shifts on a small real repository, with an approval between them; under a minute
 	$(BIN)/nightcrew demo
@@ -18,8 +19,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(STAMP) agents
+unit: $(STAMP) agents loreconvo
 	$(BIN)/pytest -n 2 --dist worksteal
+
+loreconvo: $(LORECONVO)  ## the real LoreConvo that the tests talk to, in an environment of its own
 
 agents: $(AGENTS)  ## the real coding agents that the tests drive against a scripted model; npm packages
 
@@ -39,7 +42,7 @@ peers: $(STAMP)  ## the orchestrators and libraries that benchmarks and tests/pe
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peers]'; fi
 	$(BIN)/pytest tests/peers -q
 
-storms: $(STAMP) agents  ## the fault tests in full length (CI runs the same code with fewer rounds)
+storms: $(STAMP) agents loreconvo  ## the fault tests in full length (CI runs the same code with fewer rounds)
 	NIGHTCREW_STORM_ROUNDS=30 NIGHTCREW_STORM_RECORDS=1000000 NIGHTCREW_STORM_KILLS=20 \
 	  NIGHTCREW_STORM_SHARED=200000 NIGHTCREW_STORM_SESSIONS=200 NIGHTCREW_STORM_EXAMPLES=100 \
 	  $(BIN)/pytest tests/faults tests/integration/test_web_api.py tests/acceptance/test_dashboard.py -q -s
@@ -62,6 +65,18 @@ $(AGENTS): tests/agents/package.json | $(STAMP)
 	else \
 	  echo "npm is missing: the tests that drive real coding agents will be SKIPPED" >&2; \
 	fi
+
+# Its licence is its own (BUSL 1.1): the tests run it as it comes from the package index, nothing of it is in here.
+$(LORECONVO): pyproject.toml | $(STAMP)
+	@wanted="$$(sed -n 's/^loreconvo = .*"\(loreconvo[^"]*\)".*/\1/p' pyproject.toml)"; \
+	if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV)/loreconvo && \
+	  uv pip install --quiet --python $(VENV)/loreconvo/bin/python "$$wanted"; \
+	else \
+	  $(PYTHON) -m venv $(VENV)/loreconvo && \
+	  $(VENV)/loreconvo/bin/python -m pip install --quiet --disable-pip-version-check "$$wanted"; \
+	fi && touch $(LORECONVO) || \
+	echo "LoreConvo could not be installed: the tests that talk to it will be SKIPPED" >&2
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,16 +20,21 @@ from nightcrew.model.settings import describe
 REFERENCE = Path(__file__).parent / "reference"
 GROUPS = {
     "ticket": ("add", "list", "show", "release", "prioritise"),
+    "import": ("github", "gitlab", "jsonl", "sarif", "junit", "todo"),
+    "export": ("sarif", "junit", "html", "jsonl"),
     "inbox": ("list", "show", "approve", "reject", "escalate", "ask", "stats"),
     "key": ("add", "list", "remove"),
     "reviewer": ("add", "admit", "list", "revoke"),
     "handoff": ("list", "show"),
     "session": ("list", "show"),
+    "memory": ("status", "sync"),
     "retry": ("run", "list"),
     "quarantine": ("list", "show", "release", "discard"),
     "metrics": ("list", "show", "export", "files"),
     "outcome": ("list", "show", "runs"),
     "alerts": ("list", "show", "ack", "silence", "unsilence", "test", "history", "rules", "check", "watch"),
+    "state": ("save", "restore"),
+    "schedule": ("install", "show", "remove", "run-now", "history", "fire", "serve"),
     "audit": ("verify", "show", "export", "attestations", "prove"),
 }
 _HEADER = "<!-- Written by docs/generate.py: change the code, then run it. -->\n\n"

@@ -13,9 +13,17 @@ MISSING = "npm was missing when the tests were set up: the real coding agents we
 
 def program(name: str) -> str:
     """The path of an agent's program. Without it the test is skipped, loudly; where they must be there, it fails."""
-    found = BIN / name
+    return str(_there(BIN / name))
+
+
+def package_file(path: str) -> Path:
+    """A file of a package beside the agents, as ``program`` finds theirs."""
+    return _there(BIN.parent / path)
+
+
+def _there(found: Path) -> Path:
     if not found.exists():
         if os.environ.get("NIGHTCREW_REQUIRE_AGENTS"):
-            pytest.fail(f"{name} is not installed, and NIGHTCREW_REQUIRE_AGENTS is set")
+            pytest.fail(f"{found.name} is not installed, and NIGHTCREW_REQUIRE_AGENTS is set")
         pytest.skip(MISSING)
-    return str(found)
+    return found

@@ -47,16 +47,19 @@ class Pull:
 
 @dataclass(frozen=True)
 class Fault:
-    """What the next request to a path that contains ``path`` gets instead of its answer.
+    """What the next request (of this ``method``, if one is given) to a path that contains ``path`` gets.
 
     ``how``: ``status`` answers with ``status``, ``headers`` and ``message``; ``reset`` resets the connection; ``cut``
     ends it in the middle of the answer; ``silent`` does not answer for ``seconds``; ``drip`` sends a byte of the answer
-    every ``seconds``; ``raw`` sends ``raw`` as the body.
+    every ``seconds``; ``raw`` sends ``raw`` as the body. All but ``cut`` and ``drip`` come in place of what was asked
+    for, unless ``done``: then it is done, and its answer alone is lost.
     ``times``: how many requests get it.
     """
 
     how: Literal["status", "reset", "cut", "silent", "drip", "raw"] = "status"
     path: str = "/"
+    method: str = ""
+    done: bool = False
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     message: str = ""
@@ -72,6 +75,8 @@ class Asked:
     path: str
     query: dict[str, list[str]]
     headers: dict[str, str]
+    method: str = "GET"
+    body: Any = None
 
 
 class Github:
@@ -97,10 +102,10 @@ class Github:
         self.pulls.append(pull)
         return pull
 
-    def take_fault(self, path: str) -> Fault | None:
+    def take_fault(self, path: str, method: str = "GET") -> Fault | None:
         with self._lock:
             for entry in self._faults:
-                if entry[1] > 0 and entry[0].path in path:
+                if entry[1] > 0 and entry[0].path in path and entry[0].method in ("", method):
                     entry[1] -= 1
                     fault: Fault = entry[0]
                     return fault

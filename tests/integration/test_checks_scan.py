@@ -18,6 +18,14 @@ from nightcrew.sandbox import Completed, Policy, run, scrubbed_environment
 
 SECRET = "AKIA" + "Q3EGRZLVHFN2XK7T"
 PASSWORD = "hunter2-" + "correct-horse"
+STAND_INS = {
+    "bandit.py": "import json, sys\nrun = {'tool': {'driver': {'name': 'Bandit'}}, 'results': []}\n"
+    "log = {'version': '2.1.0', 'runs': [run]}\n"
+    "open(sys.argv[sys.argv.index('--output') + 1], 'w').write(json.dumps(log))\n",
+    "detect_secrets.py": "print('{\"results\": {}}')\n",
+    "ruff.py": "import sys\nopen(sys.argv[sys.argv.index('--output-file') + 1], 'w').write('[]')\n",
+}
+"""Modules of a checkout that say that nothing was found."""
 DIRTY = f"""import subprocess
 
 
@@ -86,13 +94,15 @@ class TestBuiltIn:
             ("detect-secrets", ["AWS Access Key"]),
         ],
     )
-    def test_comments_do_not_silence_it_and_no_secret_is_shown(
+    def test_nothing_in_the_checkout_silences_it_and_no_secret_is_shown(
         self, workspace: Path, name: str, rules: list[str]
     ) -> None:
         (workspace / "a.py").write_text(DIRTY)
         (workspace / ".bandit").write_text("[bandit]\nskips = B602,B105,B101,B404\n")
         (workspace / "ruff.toml").write_text('lint.ignore = ["S"]\n')
         (workspace / ".gitignore").write_text("*.py\n")
+        for module, text in STAND_INS.items():
+            (workspace / module).write_text(text)
         result = scanned(workspace, name)
         assert (result.status, sorted(finding.rule for finding in result.findings)) == ("findings", rules), result
         text = repr(result)

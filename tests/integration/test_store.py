@@ -480,36 +480,31 @@ def test_a_review_is_decided_once_and_a_nonce_counts_once(store: Store) -> None:
         assert [each.id for each in reviews.list(tx, states=[ReviewState.PENDING])] == ["R-0002"]
 
 
-HOSTILE = [
-    *('"', "'", "a AND", "NEAR(", "*", "text:x", "a* OR", "^", "--", "'; drop table records; --", "_", "\0", "☃ &|!()"),
-    *("x" * 5000, "a " * 5000, "-", ":", "{x}", "\ud800", "NOT", "\\", "__ a"),
-]
-
-
-def test_records_are_found_by_any_text_at_all(store: Store) -> None:
+def test_records_are_kept_once_with_their_words_tickets_and_files(store: Store) -> None:
     with store.begin() as tx:
         for number, title in enumerate(("Parser rewritten", "Cache for 'users'", "Parsing of parsers")):
             records.put(
                 tx,
                 SessionRecord(
-                    session=f"S-000{number}", agent="build", title=title, summary="done\0",
-                    files=("src/main_parts.py",), created=START + timedelta(hours=number),
+                    session=f"S-000{number}", agent="build", title=title, summary="done\0", tickets=("T-0001",),
+                    files=("src/main_parts.py", "\0"), created=START + timedelta(hours=number),
                 ),
             )  # fmt: skip
-        for query in HOSTILE:
-            records.search(tx, query)
-        assert [found.record.title for found in records.search(tx, "users' cache!")] == ["Cache for 'users'"]
-        parsed = records.search(tx, "parser")
-        assert len(parsed) >= 2
-        assert parsed[0].score >= parsed[-1].score > 0
-        assert len(records.search(tx, "main_parts.py", limit=2)) == 2
-        assert records.search(tx, "zebra") == []
-        assert [found.record.session for found in records.search(tx, " ?", limit=2)] == ["S-0002", "S-0001"]
-        changed = records.list(tx)[0].model_copy(update={"title": "Zebra"})
+        assert {hit.session for hit in records.hits(tx, "parser", total=3)[0]} >= {"S-0000", "S-0002"}
+        assert records.hits(tx, "zebra", total=3)[0] == []
+        late = START + timedelta(hours=1)
+        assert {hit.session for hit in records.hits(tx, "main", total=3, since=late)[0]} == {"S-0001", "S-0002"}
+        assert records.linked(tx, "file", ["src/main_parts.py", "other"], since=late) == {
+            "src/main_parts.py": {"S-0001", "S-0002"}
+        }
+        assert [one.session for one in records.list(tx, since=late)] == ["S-0002", "S-0001"]
+        changed = records.list(tx)[0].model_copy(update={"title": "Zebra", "tickets": ()})
         records.put(tx, changed)
         records.put(tx, changed)
-        assert [found.record for found in records.search(tx, "zebra")] == [changed]
+        assert [hit.session for hit in records.hits(tx, "zebra", total=3)[0]] == ["S-0002"]
+        assert records.linked(tx, "ticket", ["T-0001"]) == {"T-0001": {"S-0000", "S-0001"}}
         assert records.get(tx, "S-0002") == changed
+        assert records.count(tx) == 3
         assert len(list(ledger.entries(tx))) == 4
 
 

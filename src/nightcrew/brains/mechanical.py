@@ -47,7 +47,7 @@ class MechanicalBrain:
 
     def _autofix(self, task: Task, rules: list[str]) -> Answer:
         task.turns.charge("autofix")
-        argv = [sys.executable, "-m", "ruff", "check", "--no-cache", "--fix", "--exit-zero", "--quiet"]
+        argv = [sys.executable, "-P", "-m", "ruff", "check", "--no-cache", "--fix", "--exit-zero", "--quiet"]
         ended = task.run([*argv, "--select", ",".join(rules), "."])
         if not ended.ok:
             return Answer(False, f"The fixer could not run.\n\n{_printed(ended)}", "See what it printed.")

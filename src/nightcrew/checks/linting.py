@@ -9,7 +9,7 @@ from typing import Any
 from nightcrew.checks.errors import CheckError, ReportError
 from nightcrew.checks.located import Hit, locate
 from nightcrew.checks.reports import read_report
-from nightcrew.checks.running import Run
+from nightcrew.checks.running import OWN_MODULES, Run
 from nightcrew.checks.text import read_text
 from nightcrew.model.finding import Category, Finding
 from nightcrew.model.severity import Severity
@@ -27,7 +27,17 @@ def lint(workspace: Path, *, run: Run, timeout: float) -> list[Finding]:
 
 def ruff(options: list[str], workspace: Path, *, run: Run, timeout: float) -> list[dict[str, Any]]:
     """What ``ruff check`` with ``options`` reports, with ``path`` relative to the workspace; raises CheckError."""
-    argv = [sys.executable, "-m", "ruff", "check", "--no-cache", "--exit-zero", "--no-fix", "--output-format", "json"]
+    argv = [
+        sys.executable,
+        *OWN_MODULES,
+        "ruff",
+        "check",
+        "--no-cache",
+        "--exit-zero",
+        "--no-fix",
+        "--output-format",
+        "json",
+    ]
     # To a file: what a command prints is cut at a limit, and a large repository has more findings than that.
     with tempfile.TemporaryDirectory(prefix="nightcrew-ruff-") as folder:
         report = Path(folder) / "ruff.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nightcrew.checks.errors import CheckError
 from nightcrew.checks.project import Detected, declared_content
-from nightcrew.checks.running import Run
+from nightcrew.checks.running import OWN_MODULES, Run
 from nightcrew.checks.text import plain_text
 from nightcrew.model.canonical import digest
 from nightcrew.sandbox import scrubbed_environment
@@ -117,8 +117,8 @@ def _make(
     workspace: Path, detected: Detected, target: Path, run: Run, timeout: float, setup: str, network: bool
 ) -> None:
     must = _Must(run, target, timeout, network)
-    must([sys.executable, "-m", "venv", "--clear", str(target)], workspace)
-    pip = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input", "--no-cache-dir"]
+    must([sys.executable, *OWN_MODULES, "venv", "--clear", str(target)], workspace)
+    pip = [str(target / "bin" / "python"), *OWN_MODULES, "pip", "install", "--quiet", "--no-input", "--no-cache-dir"]
     if setup:
         must(["/bin/sh", "-c", setup], workspace)
         must([*pip, "pytest"], workspace)

@@ -1,5 +1,6 @@
 """Test results by test id: what a runner's JUnit XML says, under the names that the runner itself would take."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +27,16 @@ class Results:
 
 def read_results(path: Path) -> Results:
     """The tests of a JUnit XML file; raises ReportError if it is missing, too large or not one."""
-    found = Results({}, {})
     try:
         cases = junit.read_junit(path)
     except OSError as error:  # code under test put something else there, such as a directory
         raise ReportError(f"{path.name}: cannot be read: {error.strerror}") from None
+    return results_of(cases)
+
+
+def results_of(cases: Iterable[junit.Case]) -> Results:
+    """The tests of a report that is read, by id."""
+    found = Results({}, {})
     for case in cases:
         if _is_collection(case):
             found.uncollected[case.file or case.name] = _reason(case.message)

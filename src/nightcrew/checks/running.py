@@ -7,7 +7,10 @@ from typing import Protocol
 from nightcrew.checks.errors import CheckError
 from nightcrew.sandbox import Completed
 
-__all__ = ["CheckError", "Run"]
+__all__ = ["OWN_MODULES", "CheckError", "Run"]
+
+OWN_MODULES = ("-P", "-m")
+"""How Python runs a module of its own in a checkout: without -P, a ``bandit.py`` lying there would run instead."""
 
 
 class Run(Protocol):

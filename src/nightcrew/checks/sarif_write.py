@@ -1,7 +1,8 @@
 """Writing findings as SARIF 2.1.0, for other tools and for evidence."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -25,19 +26,41 @@ _SCORES = {
 }
 
 
-def write_sarif(findings: Sequence[Finding]) -> bytes:
-    """``findings`` as one SARIF log (UTF-8 JSON), a run for each tool; same findings, same bytes."""
-    tools = dict.fromkeys(finding.tool for finding in findings)
-    runs = [_run(tool, [finding for finding in findings if finding.tool == tool]) for tool in tools]
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def write_sarif(
+    findings: Sequence[Finding], *, suppressed: Mapping[str, str] = _NOTHING, absent: Collection[str] = ()
+) -> bytes:
+    """``findings`` as one SARIF log (UTF-8 JSON), a run for each tool; same findings, same bytes.
+
+    ``suppressed`` says of fingerprints why people set them aside (3.27.23); those in ``absent`` are mended (3.27.24).
+    """
+    by_tool: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_tool.setdefault(finding.tool, []).append(finding)
+    runs = [_run(tool, found, suppressed, absent) for tool, found in by_tool.items()]
     log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": runs}
     return json.dumps(log, ensure_ascii=False, indent=1).encode("utf-8", "replace")
 
 
-def _run(tool: str, findings: Sequence[Finding]) -> dict[str, Any]:
-    rules = list(dict.fromkeys(finding.rule for finding in findings))
+def _run(
+    tool: str, findings: Sequence[Finding], suppressed: Mapping[str, str], absent: Collection[str]
+) -> dict[str, Any]:
+    rules = {rule: index for index, rule in enumerate(dict.fromkeys(finding.rule for finding in findings))}
+    results = []
+    for finding in findings:
+        result = _result(finding, rules[finding.rule])
+        if finding.fingerprint in suppressed:
+            result["suppressions"] = [
+                {"kind": "external", "status": "accepted", "justification": suppressed[finding.fingerprint]}
+            ]
+        if finding.fingerprint in absent:
+            result["baselineState"] = "absent"
+        results.append(result)
     return {
         "tool": {"driver": {"name": tool, "rules": [{"id": rule} for rule in rules]}},
-        "results": [_result(finding, rules.index(finding.rule)) for finding in findings],
+        "results": results,
         "columnKind": "unicodeCodePoints",
     }
 

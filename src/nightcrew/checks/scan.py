@@ -16,7 +16,7 @@ from nightcrew.checks.errors import CheckError
 from nightcrew.checks.linting import row_line, ruff
 from nightcrew.checks.located import Hit
 from nightcrew.checks.reports import read_report, report_folder
-from nightcrew.checks.running import Run
+from nightcrew.checks.running import OWN_MODULES, Run
 from nightcrew.checks.scanning import (
     PartlyCheckedError,
     Scan,
@@ -47,7 +47,7 @@ def bandit(workspace: Path, run: Run, temp: Path, timeout: float) -> Iterable[Hi
     with report_folder(temp) as folder:
         report, settings = folder / "bandit.sarif", folder / "bandit.ini"
         settings.write_text("[bandit]\n")  # else it takes a file .bandit of the checkout
-        argv = [sys.executable, "-m", "bandit", "--quiet", "--recursive", "--format", "sarif", "--exit-zero"]
+        argv = [sys.executable, *OWN_MODULES, "bandit", "--quiet", "--recursive", "--format", "sarif", "--exit-zero"]
         argv += ["--ignore-nosec", "--ini", str(settings), "--output", str(report), "."]
         hits = complete(sarif_of(argv, report, workspace, run, timeout))
     return [_hide_password(hit) for hit in hits]
@@ -78,7 +78,7 @@ def detect_secrets(workspace: Path, run: Run, temp: Path, timeout: float) -> Ite
     """detect-secrets without its entropy plugins. What it found is named by its kind, never by its value or hash."""
     del temp
     off = [word for plugin in _SECRET_PLUGINS_OFF for word in ("--disable-plugin", plugin)]
-    argv = [sys.executable, "-m", "detect_secrets", "scan", "--all-files", "--no-verify", *off]
+    argv = [sys.executable, *OWN_MODULES, "detect_secrets", "scan", "--all-files", "--no-verify", *off]
     argv += ["--disable-filter", _ALLOWLIST_FILTER, "--exclude-files", r"(^|/)\.git/"]
     ended = run([*argv, "."], timeout=timeout)
     if not ended.ok:
@@ -119,8 +119,10 @@ def pip_audit(*, network: bool) -> Scan:
         for path, arguments in _audited(workspace):
             with report_folder(temp) as folder:
                 report = folder / "pip-audit.json"
-                argv = [sys.executable, "-m", "pip_audit", "--progress-spinner", "off", "--format", "json"]
-                ended = run([*argv, "--output", str(report), *arguments], timeout=timeout, network=True)
+                argv = [sys.executable, *OWN_MODULES, "pip_audit", "--progress-spinner", "off", "--format", "json"]
+                argv += ["--output", str(report), *arguments]
+                safe = {"PYTHONSAFEPATH": "1"}  # for the pip that it starts, too
+                ended = run(argv, environment=safe, timeout=timeout, network=True)
                 if ended.returncode not in (0, 1) or not report.is_file():
                     how = "ran out of time" if ended.timed_out else "failed"
                     raise PartlyCheckedError(f"pip-audit {how} on {path}: {ended.tail(300)}", hits)

@@ -1,5 +1,6 @@
 """The command line: one module a command group; parses, calls, prints. No logic."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -8,9 +9,13 @@ COMMANDS = {
     "init": ("setup", "prepare a repository for the crew"),
     "doctor": ("setup", "say what works on this machine and what each setting does"),
     "ticket": ("ticket", "file, list and show the backlog's tickets"),
+    "import": ("importing", "bring in work as tickets: github, gitlab, jsonl, sarif, junit, todo"),
+    "export": ("exporting", "write out for other tools: sarif, junit, html, jsonl"),
+    "sync": ("sync", "GitHub brought up to date: issues in; branches, pull requests, checks out"),
     "plan": ("work", "write the manifest of one agent's next session"),
     "work": ("work", "run one session of one agent"),
     "shift": ("work", "run one night: plan, work, check, merge, report"),
+    "check": ("checking", "QA and security on a range of commits: the gate of a pull request"),
     "run": ("records", "work every record of an input through a pipeline"),
     "retry": ("records", "records that failed for now: list them, work them"),
     "quarantine": ("records", "records that cannot be processed: list, show, release, discard"),
@@ -18,21 +23,31 @@ COMMANDS = {
     "drift": ("drift", "what is not like it was: show, check, reference"),
     "outcome": ("records", "what became of each record: list, show, runs"),
     "alerts": ("alerts", "what fires: list, show, ack, silence, test, history, check, watch"),
+    "schedule": ("schedule", "shifts at set times: install, show, remove, run-now, history, serve"),
     "stop": ("work", "stop the running shift before its next turn"),
     "inbox": ("inbox", "what waits for a person: show, approve, reject, escalate"),
     "serve": ("serve", "the inbox in the browser, on this machine"),
+    "mcp": ("mcp", "serve backlog, handoffs, memory, report and inbox to editors and agents"),
     "key": ("key", "where keys and tokens lie: add, list, remove"),
     "reviewer": ("reviewer", "who may decide: add, list, revoke"),
     "handoff": ("read", "list and show handoffs"),
     "session": ("read", "list and show sessions"),
+    "memory": ("memory", "session records in LoreConvo: status, sync"),
     "recall": ("read", "search what past sessions left for the next"),
     "report": ("read", "the morning report"),
     "health": ("health", "whether each agent is well: silent, stalled, failing, over budget, worse than it was"),
     "runbook": ("runbook", "what a failure or an alert means, and what to do about it"),
     "audit": ("audit", "verify, show and export the ledger; prove an outcome"),
+    "state": ("state", "the crew's state in one sealed file, for machines that do not last: save, restore"),
     "schema": ("read", "the JSON Schemas of the documents"),
+    "completion": ("completion", "completion for bash, zsh and fish"),
+    "help": ("helping", "the manual page of a command"),
+    "man": ("helping", "write the manual pages for man(1)"),
     "demo": ("demo", "two shifts on a small real repository, explained"),
 }
+UNLISTED = {"overview": ("overview", "last night and what waits: nightcrew alone")}
+"""Commands that are not typed by their name."""
+
 EPILOG = """\
 Options of every command:
   --repo PATH   the repository (default: the current directory)
@@ -56,10 +71,39 @@ def usage() -> str:
     )
 
 
+def _without_common(arguments: list[str]) -> list[str]:
+    """What is left without the options that every command has."""
+    rest, words = [], iter(arguments)
+    for word in words:
+        if word == "--repo":
+            next(words, None)
+        elif word not in ("--json", "--debug", "--log-json") and not word.startswith("--repo="):
+            rest.append(word)
+    return rest
+
+
+def _prepared() -> bool:
+    """Whether the current directory is in a repository that has a crew; nothing heavy is loaded to find that out."""
+    folder = os.getcwd()  # noqa: PTH109 - pathlib takes a tenth of the time that help may take
+    while not os.path.isdir(os.path.join(folder, ".nightcrew")):  # noqa: PTH112, PTH118
+        folder, below = os.path.dirname(folder), folder  # noqa: PTH120
+        if folder == below:
+            return False
+    return True
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
+    if arguments[:1] == ["__complete"]:
+        from nightcrew.cli.completing import main as complete
+
+        complete(arguments[1:])
+        sys.exit(0)
+    alone = not _without_common(arguments)
+    if alone and (arguments or _prepared()):
+        arguments.insert(0, "overview")
+    elif alone or arguments[0] in ("--help", "-h"):
         sys.stdout.write(usage() + "\n")
         sys.exit(0)
     if arguments[0] == "--version":

@@ -9,7 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from nightcrew.cli import COMMANDS
+from nightcrew.cli import COMMANDS, UNLISTED
 from nightcrew.cli.output import OPTIONS, error_line
 
 
@@ -23,7 +23,7 @@ def dispatch(arguments: list[str]) -> int:
     except ValueError as error:
         return _fail("NC-USAGE", str(error), "See: nightcrew --help", 2)
     name = arguments[0]
-    if name not in COMMANDS:
+    if name not in COMMANDS and name not in UNLISTED:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"Did you mean {near[0]}?" if near else "See: nightcrew --help"
         return _fail("NC-USAGE", f"there is no command {name}", hint, 2)
@@ -53,7 +53,7 @@ def _begin_logs() -> None:
 def _call(name: str, rest: list[str]) -> int:
     import typer
 
-    module = importlib.import_module(f"nightcrew.cli.{COMMANDS[name][0]}")
+    module = importlib.import_module(f"nightcrew.cli.{(COMMANDS.get(name) or UNLISTED[name])[0]}")
     app: typer.Typer = module.APPS[name]
     if OPTIONS.json and not rest and app.info.no_args_is_help is True:
         # Its help would stand on standard output, where a machine expects a document.

@@ -1,5 +1,6 @@
 """nightcrew handoff, session, recall, report, schema."""
 
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -89,19 +90,36 @@ def show_session(session: str) -> None:
 
 
 @recall_app.command(epilog="Example: nightcrew recall 'flaky login test'")
-def recall(query: Annotated[str, typer.Argument(help="plain words")] = "", limit: int = 10) -> None:
-    """Search what past sessions left for the next."""
-    from nightcrew.crew.memory import recall as search
+def recall(
+    query: Annotated[str, typer.Argument(help="plain words, names of code, tickets, paths; none: the latest")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="records at most")] = 10,
+    ticket: Annotated[
+        list[str] | None, typer.Option(help="also what is linked to this ticket; may be repeated")
+    ] = None,
+    file: Annotated[list[str] | None, typer.Option(help="also what touched this file; may be repeated")] = None,
+    all: Annotated[bool, typer.Option("--all", help="also records that are too old for an agent's context")] = False,
+) -> None:
+    """Search what past sessions left for the next, best first."""
+    from nightcrew.crew import memory
+    from nightcrew.model.recalling import OWN, Clues
 
+    clues = Clues({ticket_id(one): OWN for one in ticket or ()}, frozenset(file or ()))
     with opened() as project:
-        found = search(project, query, limit)
+        found = memory.recall(project, query, limit, clues=clues, stale=all)
+        older = 0 if all else memory.stale_fits(project, query, limit, clues=clues)
+        days = project.settings.memory.max_age_days
     if OPTIONS.json:
-        show_json([{**one.record.plain(), "score": one.score} for one in found])
+        show_json([{**one.record.plain(), "score": one.score, "why": one.why.plain()} for one in found])
         return
-    rows = [
-        (one.record.session, f"{one.record.created:%Y-%m-%d}", one.record.title, one.record.summary) for one in found
-    ]
-    table(("session", "day", "title", "summary"), rows, empty="Nothing fits.")
+    for one in found:
+        say(f"{one.record.session}  {one.record.created:%Y-%m-%d}  {one.record.title}")
+        for text in (one.record.summary, *(f"Open: {question}" for question in one.record.questions)):
+            say(f"    {shorten(text, 300, placeholder=' ...')}")
+    if not found:
+        say("Nothing fits.")
+    if older:
+        records = "1 record that fits is" if older == 1 else f"{older} records that fit are"
+        say(f"{records} older than {days} days: --all")
 
 
 @report_app.command(epilog="Example: nightcrew report --shift N-0001")

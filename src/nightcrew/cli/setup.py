@@ -1,31 +1,50 @@
 """nightcrew init, doctor."""
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nightcrew.cli.output import OPTIONS, say, show_json, table
 from nightcrew.model.errors import UsageError
 
+if TYPE_CHECKING:
+    from nightcrew.crew.ci import Written
+
 init_app = typer.Typer(add_completion=False)
 doctor_app = typer.Typer(add_completion=False)
 APPS = {"init": init_app, "doctor": doctor_app}
 
 
-@init_app.command(epilog="Example: nightcrew init --yes")
-def init(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False) -> None:
-    """Prepare the repository: .nightcrew/, nightcrew.toml, the ledger. Again, it makes only what is missing."""
+@init_app.command(epilog="Example: nightcrew init --yes --ci github")
+def init(
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    ci: Annotated[str, typer.Option(help="write a workflow for this CI too: github")] = "",
+) -> int:
+    """Prepare the repository: .nightcrew/, nightcrew.toml, the ledger. Again, it makes only what is missing.
+
+    With --ci github it writes .github/workflows/nightcrew.yml: a shift every night, and a gate for pull requests. A
+    workflow of this name that differs stays as it is: the difference is shown, and the exit status is 1.
+    """
     from nightcrew.crew.setup import initialise
+
+    if ci not in ("", "github"):
+        raise UsageError(f"there is no workflow for {ci!r}", hint="Written is: --ci github")
 
     if not (yes or OPTIONS.json or sys.stdin.isatty()):
         raise UsageError("init asks before it writes, and there is nobody to ask", hint="Run: nightcrew init --yes")
     if not yes and not OPTIONS.json and not typer.confirm("Write .nightcrew/ and nightcrew.toml here?", default=True):
         raise typer.Exit(0)
     report = initialise(OPTIONS.repo)
+    workflow = _workflow(report.root) if ci else None
+    status = 1 if workflow is not None and workflow.state == "different" else 0
     if OPTIONS.json:
-        show_json({"root": report.root, "created": report.created, "detected": report.detected, "notes": report.notes})
-        return
+        told = {"root": report.root, "created": report.created, "detected": report.detected, "notes": report.notes}
+        if workflow is not None:
+            told["ci"] = vars(workflow)
+        show_json(told)
+        return status
     say(f"{report.root} is prepared." if report.created else f"{report.root} was prepared already.")
     for name in report.created:
         say(f"  wrote {name}")
@@ -33,7 +52,28 @@ def init(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False)
         say(f"  {name}: {value}")
     for note in report.notes:
         say(f"  note: {note}")
-    say("Next: nightcrew ticket add TITLE, then nightcrew shift")
+    if workflow is not None:
+        _say_workflow(workflow)
+    else:
+        say("Next: nightcrew ticket add TITLE, then nightcrew shift")
+    return status
+
+
+def _workflow(root: Path) -> "Written":
+    from nightcrew.crew.ci import write_github
+    from nightcrew.crew.project import read_settings
+
+    return write_github(root, read_settings(root))
+
+
+def _say_workflow(workflow: "Written") -> None:
+    if workflow.state == "different":
+        say(f"{workflow.path} is there and differs; it was not touched. What would change:\n\n{workflow.diff}")
+        say("To take it: move yours away and run nightcrew init --ci github again.")
+        return
+    say(f"  {workflow.state}: {workflow.path}")
+    say("Next: make a key that seals the crew's state, then commit and push the workflow:")
+    say("  openssl rand -hex 32 | gh secret set NIGHTCREW_STATE_KEY")
 
 
 @doctor_app.command(epilog="Example: nightcrew doctor")

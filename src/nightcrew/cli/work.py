@@ -92,13 +92,13 @@ def stop() -> None:
 
 
 def _reported(report: "Report") -> int:
-    from nightcrew.crew.report import markdown
+    from nightcrew.crew.report import exit_status, markdown
 
     if OPTIONS.json:
         show_json(report.plain())
     else:
         say(markdown(report))
-    return 1 if report.inbox or report.quarantined else 0
+    return exit_status(report)
 
 
 def _next_time(text: str) -> datetime:

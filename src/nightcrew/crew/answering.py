@@ -71,6 +71,7 @@ def _answered(project: Project, session_id: str, question_id: str) -> dict[str, 
         question = handoffs.verify(tx, question_id)
         ticket = tickets.get(tx, session.tickets[0].ticket)
         context = memory.context_for(project, tx, session.agent, ticket)
+    context = memory.with_elsewhere(project, ticket, context)
     desk = Desk.of(project, session, ticket)
     commit = ticket.head or str(inspect(project.root).head)
     extra = [Piece(f"question {question.id}", f"{question.done}\n\n{question.questions}")]

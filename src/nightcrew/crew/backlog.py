@@ -7,12 +7,17 @@ from typing import Any
 
 from nightcrew.crew import admission
 from nightcrew.crew.project import Project
-from nightcrew.model.errors import NightcrewError, UsageError
+from nightcrew.model.errors import NightcrewError, PolicyError, UsageError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import Handoff
 from nightcrew.model.review import Review
 from nightcrew.model.ticket import Event, Kind, Priority, State, Ticket
 from nightcrew.store import findings, handoffs, ledger, reviews, tickets
+
+MCP = "mcp"
+"""Origin of tickets that programs filed through MCP, and who the ledger says did."""
+MAX_FROM_PROGRAMS = 200
+"""Unfinished tickets of that origin: a program that goes round in circles does not bury the backlog."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,42 @@ def add(
         if ticket.id in wanted:
             raise UsageError(f"{ticket.id} would depend on itself", hint="Leave it out of --depends.")
     return ticket
+
+
+def add_from_program(
+    project: Project, *, title: str, body: str, kind: Kind, priority: Priority, depends: Iterable[str], program: str
+) -> tuple[Ticket, bool]:
+    """File a ticket for a program that speaks MCP; gives it, and whether it is new: the same again is not filed twice.
+
+    It holds no command and no branch: those come from a person's own terminal only. Raises NotFoundError for a
+    dependency that does not exist, PolicyError if MAX_FROM_PROGRAMS such tickets are neither done nor rejected,
+    DocumentError for text that does not fit.
+    """
+    wanted = tuple(dict.fromkeys(depends))
+    with project.store.begin() as tx:
+        unfinished = tickets.some(tx, tickets.open_from(tx, MCP))
+        for one in unfinished:
+            if (one.title, one.body, one.kind) == (title.strip(), body, kind):
+                return one, False
+        if len(unfinished) >= MAX_FROM_PROGRAMS:
+            raise PolicyError(
+                f"{len(unfinished)} tickets that programs filed are unfinished, which is the most there may be",
+                hint="A person looks through them first: nightcrew ticket list",
+            )
+        for name in wanted:
+            tickets.get(tx, name)
+        ticket = tickets.add(
+            tx,
+            actor=MCP,
+            title=title,
+            body=body,
+            kind=kind,
+            priority=priority,
+            depends_on=wanted,
+            origin=MCP,
+            note=f"filed through MCP by {program}",
+        )
+    return ticket, True
 
 
 def list_tickets(project: Project, states: Iterable[State] | None = None) -> list[Ticket]:

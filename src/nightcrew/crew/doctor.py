@@ -57,6 +57,8 @@ def _repository(project: Project) -> Iterator[Diagnosis]:
     yield from _checked("ledger", lambda: _ledger(project))
     yield from _checked("reviewers", lambda: _reviewers(project))
     yield from _brains(project)
+    yield from _loreconvo(project)
+    yield from _github(project)
     yield from _workspaces(project)
 
 
@@ -76,6 +78,25 @@ def _brains(project: Project) -> Iterator[Diagnosis]:
             yield Diagnosis(f"brain {name}", "error", str(error), error.hint)
             continue
         yield Diagnosis(f"brain {name}", "ok" if ready else "warning", f"for {users}: {detail}", hint)
+
+
+def _loreconvo(project: Project) -> Iterator[Diagnosis]:
+    """The other memory, if it is used: started and asked, what waits for it."""
+    from nightcrew.crew import loreconvo
+
+    if project.settings.memory.loreconvo:
+        ready, detail, hint = loreconvo.look(project)
+        yield Diagnosis("loreconvo", "ok" if ready else "warning", detail, hint)
+
+
+def _github(project: Project) -> Iterator[Diagnosis]:
+    """GitHub, if it is used: whether the token is there and may read and write, what waits for it."""
+    if project.settings.github.repository:
+        from nightcrew.crew.forge import looking
+
+        yield from _checked("github", lambda: looking.look(project))
+        if said := looking.waits(project):
+            yield Diagnosis("github outbox", "warning", said, "See why: nightcrew sync")
 
 
 def _checked(name: str, look: Callable[[], str]) -> Iterator[Diagnosis]:

@@ -10,8 +10,10 @@ from nightcrew.crew.project import Project
 from nightcrew.crew.report import Report
 from nightcrew.model.errors import NightcrewError, NotFoundError
 from nightcrew.model.review import WAITING
+from nightcrew.model.scheduling import Occurrence
 from nightcrew.pipeline import queues
 from nightcrew.pipeline.queues import PipelineLine
+from nightcrew.schedule import due
 from nightcrew.store import browsing, sessions
 from nightcrew.store.sessions import Session
 from nightcrew.store.store import Tx
@@ -45,6 +47,7 @@ class Glance:
     pipelines: Sequence[PipelineLine]
     agents: Sequence[AgentLine]
     tickets: Mapping[str, int]
+    next: tuple[str, Occurrence] | None = None
 
     @property
     def waiting_retry(self) -> int:
@@ -72,7 +75,17 @@ def glance(project: Project, last: Callable[[], Report]) -> Glance:
             pipelines=pipelines,
             agents=_agents(project, tx),
             tickets=browsing.ticket_counts(tx),
+            next=next_shift(tx),
         )
+
+
+def next_shift(tx: Tx) -> tuple[str, Occurrence] | None:
+    """The schedule that is due next, by name, and when; None if there is none that can be read."""
+    try:
+        found = due.next_run(tx)
+    except NightcrewError:
+        return None
+    return None if found is None else (found[0].name, found[1])
 
 
 def _report(last: Callable[[], Report]) -> tuple[Report | None, str]:

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from pydantic import Field
 
-from nightcrew.crew import github_reviews, rules
+from nightcrew.crew import github_reviews, loreconvo, rules
+from nightcrew.crew.forge import sync as forge
 from nightcrew.crew.health import health_in
 from nightcrew.crew.project import Project
 from nightcrew.model.document import Document
@@ -109,6 +110,11 @@ def latest(project: Project, shift: str | None = None) -> Report:
         return build_report(project, tx, found.id)
 
 
+def exit_status(report: Report) -> int:
+    """The exit status of a shift that left this report: 1 if something waits for a person, else 0."""
+    return 1 if report.inbox or report.quarantined else 0
+
+
 def shifts_before(project: Project, limit: int = 14) -> list[Shift]:
     """The last shifts, newest first."""
     with project.store.read() as tx:
@@ -126,7 +132,8 @@ def build_report(project: Project, tx: Tx, shift_id: str) -> Report:
     used = turns.totals(tx, [session.id for session in ran])
     merged = [one for one in tickets.some(tx, _merged_in(tx, shift)) if one.state is State.DONE]
     notes = [] if project.settings.sandbox.mode != "off" else ["the sandbox was off, by nightcrew.toml"]
-    notes += [*_late(tx, shift), *_untold(tx, shift), *_elsewhere(tx, shift)]
+    notes += [*_late(tx, shift), *_untold(tx, shift), *_elsewhere(tx, shift), *loreconvo.report_lines(project, tx)]
+    notes += forge.notes(tx, shift)
     return Report(
         shift=shift.id,
         started=shift.started,

@@ -7,7 +7,8 @@ from nightcrew.crew.project import Project
 from nightcrew.model.errors import NightcrewError
 from nightcrew.model.ticket import State
 from nightcrew.pipeline.attending import take_readings
-from nightcrew.store import agents
+from nightcrew.schedule.due import overdue_seconds
+from nightcrew.store import agents, schedules
 
 _LOG = logging.getLogger("nightcrew.monitoring")
 DESKS = {"build": State.OPEN, "qa": State.IN_QA, "security": State.IN_SECURITY}
@@ -21,6 +22,7 @@ def sample(project: Project) -> list[AgentHealth]:
         with project.store.read() as tx:
             tickets, (reviews, asked) = agents.waiting(tx), agents.asked(tx)
             found = health_in(project, tx, now)
+            overdue = {kept.schedule.name: overdue_seconds(tx, kept) for kept in schedules.list(tx)}
     except NightcrewError:
         return []  # Whatever is damaged is told by who works with it; a reading is not worth a night.
     for desk, state in DESKS.items():
@@ -33,6 +35,8 @@ def sample(project: Project) -> list[AgentHealth]:
         wrong = {problem.kind for problem in one.problems}
         for kind in KINDS:
             recorder.gauge("health", f"agent:{one.agent}", float(kind in wrong), problem=kind)
+    for name, seconds in overdue.items():
+        recorder.gauge("schedule.overdue", f"schedule:{name}", seconds)
     project.measures.flush()
     try:
         take_readings(project.store, project.settings, recorder, project.clock)

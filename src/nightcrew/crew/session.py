@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nightcrew.brains import MECHANICAL, Chain, brains
-from nightcrew.crew import admission, measuring, memory
+from nightcrew.crew import admission, loreconvo_queue, measuring, memory
 from nightcrew.crew.agents import build, qa, security
 from nightcrew.crew.delivery import tidy
 from nightcrew.crew.desk import Desk, MustStop, place_of
@@ -60,7 +60,8 @@ def session_body(project: Project, engine: "Engine") -> Callable[[str], dict[str
             handoff = engine.transaction(f"settle {line.ticket}", on(_settle, project, session_id, line.ticket, made))
             engine.step(f"publish {handoff}", partial(publish_handoffs, project, [handoff]))
             engine.step(f"tidy {line.ticket}", partial(tidy, place_of(project, session_id, line.ticket)))
-        closed: dict[str, Any] = engine.transaction("close", on(_close, session_id, stopped))
+        closed: dict[str, Any] = engine.transaction("close", on(_close, project, session_id, stopped))
+        engine.step("memory elsewhere", lambda: loreconvo_queue.send_in_night(project))
         return closed
 
     return run
@@ -160,6 +161,8 @@ def _worked(project: Project, session_id: str, line: Line) -> Outcome:
         shift = shifts.get(tx, session.shift) if session.shift else None
     desk = Desk.of(project, session, ticket, line, later)
     names = [shift.brain] if shift is not None and shift.brain else brain_names(project, session.agent)
+    if any(name != MECHANICAL for name in names):  # the mechanical brain reads none of it
+        context = memory.with_elsewhere(project, ticket, context)
     try:
         with project.measures.at(desk):
             if session.agent in project.settings.builders:
@@ -201,9 +204,10 @@ def _settle(tx: Tx, project: Project, session_id: str, ticket: str, made: dict[s
     return settle(project, tx, session_id, ticket, Outcome.read(made, source="outcome"))
 
 
-def _close(tx: Tx, session_id: str, stopped: str) -> dict[str, Any]:
+def _close(tx: Tx, project: Project, session_id: str, stopped: str) -> dict[str, Any]:
     session = sessions.get(tx, session_id)
     memory.leave_record(tx, session)
+    loreconvo_queue.queue_record(project, tx, session_id)
     outcome = "stopped" if stopped else "done"
     measuring.session_ended(tx, sessions.end(tx, session_id, outcome=outcome, note=stopped))
     return {"outcome": outcome, "tickets": {row.ticket: row.outcome for row in session.tickets}}

@@ -4,7 +4,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nightcrew.crew import admission, answering, baseline, github_reviews, inbox, measuring, merger, planning, telling
+from nightcrew.crew import (
+    admission,
+    answering,
+    baseline,
+    github_reviews,
+    inbox,
+    loreconvo_queue,
+    measuring,
+    merger,
+    planning,
+    telling,
+)
+from nightcrew.crew.forge import sync as forge
 from nightcrew.crew.planning import brain_names
 from nightcrew.crew.project import Project
 from nightcrew.crew.published import publish_handoffs
@@ -33,6 +45,7 @@ def shift_body(project: Project, engine: "Engine", session: "Workflow") -> Calla
     def night(shift_id: str) -> str:
         store = project.store
         engine.step("reviews elsewhere", lambda: github_reviews.collect(project))
+        engine.step("issues in", lambda: forge.begin(project))
         _look_at_deadlines(project, engine, "before")
         if engine.step("baseline due", lambda: baseline.is_due(project)):
             scanned = engine.step("baseline scan", lambda: baseline.scan(project, shift_id))
@@ -42,6 +55,8 @@ def shift_body(project: Project, engine: "Engine", session: "Workflow") -> Calla
             _answers(project, engine, shift_id)
         _look_at_deadlines(project, engine, "after")
         engine.step("publish", lambda: publish_handoffs(project))
+        engine.step("memory elsewhere", lambda: loreconvo_queue.send_in_night(project))
+        engine.step("forge out", lambda: forge.end(project))
         engine.transaction("end", lambda c: _end(project, store.bind(c), shift_id, outcome))
         engine.step("pin", project.pin_ledger)
         return outcome

@@ -37,8 +37,7 @@ def task_of(
         return call(argv, timeout=min(timeout or longest, longest))
 
     def recall(query: str) -> str:
-        found = memory.recall(desk.project, query, 5)
-        return "\n\n".join(memory.as_text(one.record) for one in found) or "Nothing fits."
+        return memory.recalled_text(desk.project, query)
 
     kept = DeskJournal(desk)
     return Task(

@@ -26,6 +26,11 @@ class Github(Document):
     api: str = Field(default="https://api.github.com", description="address of the API")
     token_env: str = Field(default="GITHUB_TOKEN", description="name of the token: see nightcrew key")
     remote: str = Field(default="origin", description="remote, or address, that branches are pushed to")
+    base: str = Field(
+        default="",
+        description="branch that pull requests go into; empty: merge.into if that is none of nightcrew's own, else the"
+        " repository's default branch",
+    )
     labels: tuple[str, ...] = Field(
         default=("nightcrew",), description="issues with one of these labels become tickets"
     )

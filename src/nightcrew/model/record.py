@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from pydantic import Field
+
 from nightcrew.model.document import Document
 
 
@@ -20,8 +22,19 @@ class SessionRecord(Document):
     created: datetime
 
 
+class Why(Document):
+    """Why a search found a record: what fits, each in [0, 1], whether it has open questions, and its age."""
+
+    text: float = 0.0
+    tickets: float = 0.0
+    files: float = 0.0
+    questions: bool = False
+    days: int = Field(default=0, ge=0)
+
+
 class Recalled(Document):
     """A record that a search found, best first; ``score`` is larger for a better match."""
 
     record: SessionRecord
     score: float
+    why: Why = Why()

@@ -106,8 +106,9 @@ class Ticket(Document):
     """One unit of work.
 
     ``base`` and ``head`` name the change under work as full commit ids; ``branch`` names the branch to take finished
-    work from, if it is not the ticket's own. ``findings`` are fingerprints. ``origin`` is ``human``, ``baseline`` or
-    the id of the handoff that filed it. No field means "approved": that is a signature, verified each time.
+    work from, if it is not the ticket's own. ``findings`` are fingerprints. ``origin`` is ``human``, ``mcp``,
+    ``baseline`` or the id of the handoff that filed it. No field means "approved": that is a signature, verified each
+    time.
     """
 
     id: str = Field(pattern=TICKET_ID)

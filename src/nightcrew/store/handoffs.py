@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 
 from nightcrew.model.errors import IntegrityError, NotFoundError
 from nightcrew.model.handoff import Handoff, content_digest, parse, render
@@ -69,9 +69,10 @@ def list(
     desk: str | None = None,
     session: str | None = None,
     unrouted: bool = False,
+    before: str | None = None,
     limit: int | None = None,
 ) -> builtins.list[Handoff]:
-    """Handoffs in the order of their numbers; with ``limit``, the last ones. Raises as ``get``."""
+    """Handoffs in the order of their numbers; with ``limit``, the last ones (``before`` one). Raises as ``get``."""
     query = select(handoffs).order_by(func.length(handoffs.c.id).desc(), handoffs.c.id.desc()).limit(limit)
     wanted = ((handoffs.c.ticket, ticket), (handoffs.c.desk, desk), (handoffs.c.session, session))
     for column, value in wanted:
@@ -79,6 +80,9 @@ def list(
             query = query.where(column == value)
     if unrouted:
         query = query.where(handoffs.c.routed.is_(False))
+    if before is not None:
+        size = func.length(handoffs.c.id)
+        query = query.where(or_(size < len(before), and_(size == len(before), handoffs.c.id < before)))
     return [_read(row) for row in reversed(tx.connection.execute(query).mappings().all())]
 
 

@@ -11,6 +11,7 @@ schedules = Table(
     Column("doc", Text, nullable=False),
     Column("created", Text, nullable=False),
     Column("updated", Text, nullable=False),
+    Column("since", Text, nullable=False),
 )
 
 firings = Table(
@@ -29,6 +30,15 @@ firings = Table(
     Column("detail", Text, nullable=False),
     UniqueConstraint("schedule", "due"),
 )
+
+record_links = Table(
+    "record_links",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("session", Text, primary_key=True, index=True),
+)
+"""The tickets and files of session records, to find these by."""
 
 memory_sync = Table(
     "memory_sync",

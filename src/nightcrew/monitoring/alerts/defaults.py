@@ -53,6 +53,11 @@ def _crew() -> tuple[AlertRule, ...]:
             name="shift-failed", metric="shifts", subject="crew", labels={"outcome": "failed"}, statistic="sum",
             window=60, above=0, severity=Severity.HIGH, message="a shift broke off",
         ),
+        AlertRule(
+            name="schedule-missed", metric="schedule.overdue", subject="schedule:*", window=26 * 60,
+            above=15 * _MINUTE, clear_for=0, severity=Severity.HIGH,
+            message="{subject} was due {value} ago, and nothing called it: see nightcrew schedule show",
+        ),
         *(_unwell(problem, severity, said) for problem, severity, said in _UNWELL),
         AlertRule(
             name="budget-near", metric="budget.used", subject="agent:*", above=0.9, severity=Severity.LOW,

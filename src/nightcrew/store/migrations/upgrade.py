@@ -17,7 +17,9 @@ from nightcrew.store.metadata import metadata
 VERSION_TABLE = "nightcrew_migrations"
 """Not Alembic's default name: other tools on the same database may use that."""
 
-_SEARCH_INDEX = "ix_records_search"
+_SEARCH = frozenset({"ix_records_search", "vector"})
+"""What the search through session records has on Postgres only."""
+
 _LOCK = 1_852_011_107
 
 
@@ -56,7 +58,7 @@ def differences(connection: Connection) -> list[Any]:
 def _is_ours(_item: object, name: str | None, kind: str, _reflected: bool, _compared: object) -> bool:
     if kind == "table":
         return name in metadata.tables
-    return name != _SEARCH_INDEX
+    return name not in _SEARCH
 
 
 def _refuse_newer(connection: Connection, script: ScriptDirectory) -> None:

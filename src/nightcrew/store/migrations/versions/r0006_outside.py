@@ -1,7 +1,12 @@
 """Schedules and their firings, memory kept elsewhere, what is linked to a forge, effects that are due there."""
 
+import json
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
+
+from nightcrew.model.words import indexed
 
 revision = "0006"
 down_revision = "0005"
@@ -17,6 +22,7 @@ def upgrade() -> None:
         sa.Column("doc", sa.Text(), nullable=False),
         sa.Column("created", sa.Text(), nullable=False),
         sa.Column("updated", sa.Text(), nullable=False),
+        sa.Column("since", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_schedules")),
     )
     op.create_table(
@@ -35,6 +41,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_firings")),
         sa.UniqueConstraint("schedule", "due", name=op.f("uq_firings_schedule")),
     )
+    _index_records()
     op.create_table(
         "memory_sync",
         sa.Column("session", sa.Text(), nullable=False),
@@ -79,3 +86,40 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_effects_subject"), "effects", ["subject"], unique=False)
     op.create_index(op.f("ix_effects_state"), "effects", ["state"], unique=False)
+
+
+def _index_records() -> None:
+    """Find session records by their tickets and files, and by words that are taken apart alike on both databases."""
+    op.create_table(
+        "record_links",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("session", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "value", "session", name=op.f("pk_record_links")),
+    )
+    op.create_index(op.f("ix_record_links_session"), "record_links", ["session"], unique=False)
+    connection = op.get_bind()
+    on_sqlite = connection.dialect.name == "sqlite"
+    if not on_sqlite:
+        op.execute("DROP INDEX ix_records_search")
+        op.execute(
+            "ALTER TABLE records ADD COLUMN vector tsvector GENERATED ALWAYS AS (to_tsvector('english', text)) STORED"
+        )
+        op.execute("CREATE INDEX ix_records_search ON records USING gin (vector)")
+    for session, doc in connection.execute(sa.text("SELECT session, doc FROM records")).all():
+        _index_record(connection, session, json.loads(doc), on_sqlite)
+
+
+def _index_record(connection: sa.Connection, session: str, record: dict[str, Any], on_sqlite: bool) -> None:
+    lists = {name: record.get(name) or [] for name in ("decisions", "questions", "files", "tickets")}
+    texts = [record["title"]] * 3 + [record["summary"], *lists["decisions"], *lists["questions"] * 2]
+    row = {"session": session, "text": indexed([*texts, *lists["files"], *lists["tickets"], record["agent"]])}
+    connection.execute(sa.text("UPDATE records SET text = :text WHERE session = :session"), row)
+    if on_sqlite:
+        connection.execute(sa.text("UPDATE records_fts SET text = :text WHERE session = :session"), row)
+    links = {("ticket", value) for value in lists["tickets"]} | {("file", value) for value in lists["files"]}
+    for kind, value in sorted(link for link in links if "\0" not in link[1] and len(link[1]) <= 500):
+        connection.execute(
+            sa.text("INSERT INTO record_links (kind, value, session) VALUES (:kind, :value, :session)"),
+            {"kind": kind, "value": value, "session": session},
+        )

@@ -1,0 +1,1 @@
+"""Work that is written down elsewhere, made into tickets: issues, findings, failing tests, TODO comments, lines."""

@@ -1,0 +1,123 @@
+"""What a schedule runs when it is called: the shift of ``nightcrew shift``, in the environment that was captured."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from nightcrew.crew import alerting
+from nightcrew.crew.night import OnProgress, Progress, run_shift
+from nightcrew.crew.project import STATE, Project
+from nightcrew.crew.report import Report, exit_status, latest
+from nightcrew.model.errors import NightcrewError
+from nightcrew.model.scheduling import Schedule, ends
+from nightcrew.schedule import captured
+from nightcrew.schedule.firing import Firer, Ran
+from nightcrew.schedule.zones import zone_of
+from nightcrew.store import firings, shifts
+from nightcrew.store.firings import Firing
+
+_MOST_LOGGED = 1_000_000
+
+
+def fire(project: Project, name: str, *, on_progress: OnProgress | None = None) -> list[Firing]:
+    """Run what is due of a schedule, and first what a killed process left of it; gives what ended, mostly nothing.
+
+    Raises NotFoundError, and what ``run_shift`` raises; a person is told at once of a night that could not begin.
+    """
+    _turn_over(log_of(project.root, name))
+    called = project.clock()
+    try:
+        return _firer(project, on_progress).fire(name)
+    except Exception as error:
+        with contextlib.suppress(NightcrewError):
+            _tell(project, name, error, called)
+        raise
+
+
+def run_now(project: Project, name: str, *, on_progress: OnProgress | None = None) -> Firing:
+    """Run a schedule now as it runs at night; raises BusyError if it runs, NotFoundError, and what a shift raises."""
+    return _firer(project, on_progress).run_now(name)
+
+
+def report_of(project: Project, firing: Firing) -> Report | None:
+    """The morning report of the shift that a firing ran; None if it ran none."""
+    return None if firing.shift is None else latest(project, firing.shift)
+
+
+def log_of(root: Path, name: str) -> Path:
+    """Where the output of a schedule's calls goes."""
+    return root / STATE / "logs" / f"schedule-{name}.log"
+
+
+@dataclass(frozen=True)
+class _Shifts:
+    """The shifts of one repository."""
+
+    project: Project
+    on_progress: OnProgress | None
+
+    def run(self, firing: Firing, schedule: Schedule, note_shift: Callable[[str], None]) -> Ran:
+        captured.apply(schedule.environment)
+        time.tzset()
+        with self.project.store.read() as tx:
+            left = shifts.current(tx)
+        if left is not None and left.started < firing.started:
+            # What an earlier night left is finished first; it would take the place of this one.
+            run_shift(self.project, on_progress=self.on_progress)
+        begin = firing.due if firing.cause == "time" else firing.started
+        report = run_shift(
+            self.project,
+            agents=schedule.agents or None,
+            brain=schedule.brain or None,
+            until=ends(schedule, zone_of(schedule), begin),
+            max_minutes=schedule.max_minutes,
+            on_progress=self._noting(note_shift),
+        )
+        return Ran(report.shift, report.outcome, exit_status(report))
+
+    def left(self, firing: Firing) -> Ran | None:
+        with self.project.store.read() as tx:
+            shift = shifts.latest(tx) if firing.shift is None else shifts.get(tx, firing.shift)
+        if shift is None or shift.started < firing.started:
+            return None
+        if shift.state == "running":
+            return Ran(shift.id, None, None)
+        return Ran(shift.id, shift.outcome or "", exit_status(latest(self.project, shift.id)))
+
+    def _noting(self, note_shift: Callable[[str], None]) -> OnProgress:
+        known: set[str] = set()
+
+        def follow(now: Progress) -> None:
+            if now.shift not in known:
+                known.add(now.shift)
+                note_shift(now.shift)
+            if self.on_progress is not None:
+                self.on_progress(now)
+
+        return follow
+
+
+def _firer(project: Project, on_progress: OnProgress | None) -> Firer:
+    return Firer(project.store, _Shifts(project, on_progress), socket.gethostname(), project.clock, time.sleep)
+
+
+def _tell(project: Project, name: str, error: Exception, called: datetime) -> None:
+    """Tell at once of a night that broke before a shift began; of one that broke later an alert tells."""
+    with project.store.read() as tx:
+        last = firings.list(tx, schedule=name, limit=1)
+    if not last or last[0].shift is not None or last[0].ended is None or last[0].ended < called:
+        return
+    code = error.code if isinstance(error, NightcrewError) else NightcrewError.code
+    title = f"[{project.root.name}] the scheduled run {name} could not begin"
+    alerting.alert(project, title, [str(error) or type(error).__name__], runbook=code)
+
+
+def _turn_over(log: Path) -> None:
+    """Begin a new log when the old one is large; the one before is kept beside it."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > _MOST_LOGGED:
+            log.replace(log.with_suffix(".log.1"))

@@ -1,0 +1,430 @@
+"""What a night left is brought to GitHub: once, whatever answer is lost, whoever is killed, and as data."""
+
+import base64
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.faults import crew_repository as crew
+from tests.forge_server import Forge, ForgePull, Issue, forge_server
+from tests.gate import Gate, prepare
+from tests.github_server import Fault
+from tests.night import Night
+
+from nightcrew.crew import inbox
+from nightcrew.crew.forge import sync as syncing
+from nightcrew.crew.forge.sync import Synced
+from nightcrew.model.finding import Category, Finding
+from nightcrew.model.handoff import Check
+from nightcrew.model.review import Decision
+from nightcrew.model.severity import Severity
+from nightcrew.model.ticket import Event
+from nightcrew.reliability import no_waits
+from nightcrew.store import effects, ledger, links, shifts, tickets
+
+pytestmark = pytest.mark.timeout(250)
+DONE, GATED = "T-0001", "T-0002"
+BROKEN = Finding(
+    fingerprint="b" * 32,
+    tool="pytest",
+    rule="regression",
+    category=Category.REGRESSION,
+    severity=Severity.HIGH,
+    message="test_double fails; closes #1 @octocat",
+    path="thing.py",
+    line=5,
+    evidence="assert 6 == 4",
+)
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    """What one night left: a change that is done, and one that breaks a test and waits for a person."""
+    with pytest.MonkeyPatch.context() as patch:
+        gate = prepare(tmp_path_factory.mktemp("night") / "home", patch)
+        made = Night(gate)
+        made.begin()
+        made.ticket("Say @what it is", {"ABOUT.md": "A thing.\n"})
+        made.passed(DONE, "qa", Check(name="tests", status="passed", detail="head: 1 passed | base: 1 passed"))
+        made.passed(DONE, "security", Check(name="bandit", status="passed"))
+        made.merged(DONE)
+        made.ticket("Triple it", {"thing.py": crew.SOURCE.replace("2 * number", "3 * number")})
+        made.failed(GATED, BROKEN)
+        made.end()
+        gate.reopen()
+        yield made
+
+
+@pytest.fixture
+def gate(night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """A copy of it, for one test."""
+    shutil.copytree(night.gate.home, tmp_path / "home", symlinks=True)
+    made = Gate(tmp_path / "home", night.gate.now, dict(night.gate.signers))
+    for name, value in crew.environment(made.home).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NIGHTCREW_CONFIG_DIR", str(made.home / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(made.home / "state"))
+    yield made
+    made.reopen()
+
+
+@pytest.fixture
+def forge(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forge]:
+    """GitHub with the repository as it was before the night."""
+    with forge_server(tmp_path / "github") as running, no_waits():
+        monkeypatch.setenv("GITHUB_TOKEN", running.token)
+        crew.git(gate.home / "repo", "push", "-q", str(running.git_dir), "main", env=crew.environment(gate.home))
+        crew.git(gate.home / "repo", "remote", "add", "origin", running.remote, env=crew.environment(gate.home))
+        settings(gate, running)
+        yield running
+
+
+def settings(gate: Gate, forge: Forge, more: str = "") -> None:
+    text = f'[github]\nrepository = "{forge.repository}"\napi = "{forge.url}"\n{more}'
+    (gate.home / "repo" / "nightcrew.toml").write_text(text)
+    gate.reopen()
+
+
+def bring(gate: Gate, minutes: float = 0) -> Synced:
+    gate.later(minutes=minutes)
+    return syncing.sync(gate.project)
+
+
+def head_of(gate: Gate, ticket: str) -> str:
+    with gate.project.store.read() as tx:
+        return str(tickets.get(tx, ticket).head)
+
+
+def pull_of(forge: Forge, ticket: str) -> ForgePull:
+    [found] = [one for one in forge.pulls if isinstance(one, ForgePull) and one.branch == f"nightcrew/{ticket}"]
+    return found
+
+
+def test_work_becomes_branches_pull_requests_and_checks_once(gate: Gate, forge: Forge) -> None:
+    found = bring(gate)
+    assert not found.problems
+    assert not found.waiting
+    heads = {f"nightcrew/{name}": head_of(gate, name) for name in (DONE, GATED)}
+    assert {name: commit for name, commit in forge.branches().items() if name != "main"} == heads
+
+    done, gated = pull_of(forge, DONE), pull_of(forge, GATED)
+    assert (done.draft, done.base, done.title) == (False, "main", "Say @what it is (T-0001)")
+    assert gated.draft, "what waits for a person cannot be merged there by mistake"
+    assert "it passed QA and security" in done.body
+    assert "| `qa` | **verdict** | **passed** |" in done.body
+    assert "waits for a person's decision" in gated.body
+    assert "| `qa` | **verdict** | **failed** |" in gated.body
+    assert "**Findings**" in gated.body
+
+    runs = {(run["name"], run["head_sha"], run["conclusion"]) for run in forge.runs}
+    assert runs == {
+        ("nightcrew/qa", heads["nightcrew/T-0001"], "success"),
+        ("nightcrew/security", heads["nightcrew/T-0001"], "success"),
+        ("nightcrew/qa", heads["nightcrew/T-0002"], "failure"),
+    }
+
+    asked = len(forge.asked)
+    again = bring(gate)
+    assert (again.planned, again.done, again.problems) == (0, (), ())
+    wrote = [one for one in forge.asked[asked:] if one.method != "GET" and "upload-pack" not in one.path]
+    assert [one for one in wrote if "info/refs" not in one.path] == [], "left alone"
+    with gate.project.store.read() as tx:
+        assert ledger.verify(tx)[1] == []
+
+
+LOST = [
+    Fault(method="POST", path="/pulls", how="reset", done=True),
+    Fault(method="POST", path="/pulls", status=500),
+    Fault(method="POST", path="/pulls", how="cut"),
+    Fault(method="POST", path="/pulls", status=403, headers={"Retry-After": "7200"}, message="secondary rate limit"),
+    Fault(method="GET", path="/pulls", status=500, times=2),
+    Fault(method="POST", path="/check-runs", how="reset", done=True),
+    Fault(method="POST", path="/check-runs", status=429, headers={"X-RateLimit-Remaining": "0"}),
+    Fault(method="POST", path="git-receive-pack", how="reset", done=True),
+    Fault(method="POST", path="git-receive-pack", how="reset"),
+    Fault(method="GET", path="/info/refs", status=500),
+    Fault(method="POST", path="/pulls", how="raw", raw=b"<html>", status=201, done=True),
+]
+
+
+@pytest.mark.parametrize("fault", LOST, ids=lambda f: f"{f.method} {f.path} {f.how} {f.status} {f.done}")
+def test_fault_in_the_middle_loses_and_doubles_nothing(gate: Gate, forge: Forge, fault: Fault) -> None:
+    forge.fail(fault)
+    for _ in range(4):
+        left = bring(gate, minutes=200)
+        if not left.problems and not left.waiting:
+            break
+    assert not left.problems
+    assert not left.waiting
+    assert len(forge.pulls) == 2
+    assert len(forge.runs) == 3
+    assert forge.branches()["nightcrew/T-0001"] == head_of(gate, DONE)
+
+
+@pytest.mark.parametrize(
+    ("method", "word"), [("POST", "/pulls"), ("POST", "/check-runs"), ("POST", "/comments")], ids=str
+)
+def test_killed_between_the_request_and_its_mark(gate: Gate, forge: Forge, method: str, word: str) -> None:
+    issue = imported(gate, forge)
+    forge.hold = (method, word)
+    gate.reopen()
+    environment = {**crew.environment(gate.home), "GITHUB_TOKEN": forge.token}
+    environment |= {name: os.environ[name] for name in ("NIGHTCREW_CONFIG_DIR", "XDG_STATE_HOME")}
+    argv = [sys.executable, "-m", "nightcrew", "sync"]
+    with subprocess.Popen(
+        argv, cwd=gate.home / "repo", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert forge.reached.wait(60), "the request came"
+        process.send_signal(signal.SIGKILL)
+    gate.later(days=365)
+    found = bring(gate)
+    assert not found.waiting, found
+    assert len(forge.pulls) == 2
+    assert len(forge.runs) == 3
+    assert len(issue.comments) == 1
+
+
+def imported(gate: Gate, forge: Forge) -> Issue:
+    """An issue that was imported as the ticket that is done now."""
+    issue = forge.issue("Say what it is", "nightcrew", number=17)
+    with gate.project.store.begin() as tx:
+        links.put(tx, source=f"github:{forge.repository}", ref="17", ticket=DONE, url="", doc={})
+    return issue
+
+
+def test_issue_is_told_in_one_comment_and_one_label(gate: Gate, forge: Forge) -> None:
+    issue = imported(gate, forge)
+    issue.labels.append("nightcrew: in review")
+    issue.comments[1] = "Any news?"
+    bring(gate)
+    pull = pull_of(forge, DONE)
+    assert pull.body.count("Closes #17") == 1
+    assert issue.labels == ["nightcrew", "nightcrew: done"]
+    [comment] = [text for number, text in issue.comments.items() if number != 1]
+    assert f"Nightcrew has this as {DONE}. It is done" in comment
+    assert f"/pull/{pull.number}" in comment
+    assert issue.state == "open", "the merge of its pull request closes it"
+
+    with gate.project.store.begin() as tx:
+        links.put(tx, source=f"github:{forge.repository}", ref="17", ticket=GATED, url="", doc={})
+    bring(gate, minutes=1)
+    assert issue.labels == ["nightcrew", "nightcrew: in review"]
+    assert len(issue.comments) == 3, "another ticket has a comment of its own"
+
+
+def test_issue_is_closed_by_us_only_where_no_pull_request_will(gate: Gate, forge: Forge) -> None:
+    issue = imported(gate, forge)
+    settings(gate, forge, "pull_requests = false")
+    bring(gate)
+    assert (issue.state, forge.pulls) == ("closed", [])
+
+
+def test_token_of_a_person_makes_statuses(gate: Gate, forge: Forge) -> None:
+    forge.is_app = False
+    forge.fail(Fault(method="POST", path="/statuses", how="reset", done=True))
+    bring(gate)
+    assert not bring(gate, minutes=60).waiting
+    said = {(one["context"], one["state"]) for one in forge.statuses if one["sha"] == head_of(gate, DONE)}
+    assert said == {("nightcrew/qa", "success"), ("nightcrew/security", "success")}
+    assert len(forge.statuses) == 3
+
+
+def test_text_of_agents_and_issues_is_data_at_the_forge(gate: Gate, forge: Forge) -> None:
+    night = Night(gate)
+    night.begin()
+    evil = "```\nCloses #1 @octocat <img src=x> ghp_0123456789abcdefghijklmnopqrstuvwxyz\n````\n</details>"
+    name = night.ticket(f"Evil {evil.splitlines()[1]}", {"a.txt": "a\n"})
+    night.failed(name, BROKEN.model_copy(update={"message": evil, "fingerprint": "c" * 32}))
+    night.end()
+    bring(gate)
+    body = pull_of(forge, name).body
+    outside = [part for number, part in enumerate(_fences(body)) if number % 2 == 0]
+    for word in ("Closes", "@octocat", "<img"):
+        assert not any(word in part for part in outside), word
+    assert "ghp_0123456789" not in body + pull_of(forge, name).title
+    assert BROKEN.evidence not in body
+    assert "ghp_0123456789" not in str(forge.runs)
+
+
+def _fences(body: str) -> list[str]:
+    """The text outside (even places) and inside (odd ones) of fenced code, as CommonMark reads it."""
+    parts, fence = [""], ""
+    for line in body.splitlines():
+        ticks = len(line) - len(line.lstrip("`"))
+        if not fence and ticks >= 3:
+            fence = "`" * ticks
+            parts.append("")
+        elif fence and set(line) == {"`"} and ticks >= len(fence):
+            fence = ""
+            parts.append("")
+        parts[-1] += line + "\n"
+    return parts
+
+
+def test_change_that_is_turned_down_closes_its_pull_request(gate: Gate, forge: Forge) -> None:
+    bring(gate)
+    number = pull_of(forge, GATED).number
+    gate.decide(next(one.id for one in inbox.pending(gate.project)), decision=Decision.REJECT)
+    bring(gate, minutes=1)
+    pull = pull_of(forge, GATED)
+    assert (pull.number, pull.state) == (number, "closed")
+    assert "was turned down by a person" in pull.body
+
+
+def test_work_sent_back_and_built_anew_moves_branch_and_pull_request(gate: Gate, forge: Forge) -> None:
+    night = Night(gate)
+    night.begin()
+    name = night.ticket("Say more", {"MORE.md": "More.\n"})
+    night.passed(name, "qa")
+    night.passed(name, "security")
+    bring(gate)
+    first = pull_of(forge, name)
+    old = first.head
+    assert (first.draft, old) == (False, head_of(gate, name))
+
+    with gate.project.store.begin() as tx:
+        tickets.apply(tx, name, Event.SEND_BACK, actor="merger", reason="conflict", base=None, head=None)
+    bring(gate, minutes=1)
+    assert first.draft
+    assert "waits to be worked" in first.body
+    night.ticket("", {"MORE.md": "Much more.\n"}, ticket=name)
+    night.passed(name, "qa")
+    night.passed(name, "security")
+    bring(gate, minutes=1)
+    second = pull_of(forge, name)
+    assert (second.number, second.draft) == (first.number, False)
+    assert forge.branches()[f"nightcrew/{name}"] == head_of(gate, name) != old
+
+
+def test_commit_of_somebody_else_on_our_branch_is_left_alone(gate: Gate, forge: Forge) -> None:
+    bring(gate)
+    theirs = forge.git(
+        "-c", "user.name=Eve", "-c", "user.email=e@x", "commit-tree", "main^{tree}", "-p", "main", "-m", "Mine"
+    )
+    forge.git("update-ref", f"refs/heads/nightcrew/{GATED}", theirs)
+    with gate.project.store.begin() as tx:
+        again = head_of(gate, DONE)
+        tickets.edit(tx, GATED, actor="test", changes={"head": again})
+    found = bring(gate, minutes=1)
+    assert any("somebody else" in problem for problem in found.problems), found
+    assert forge.branches()[f"nightcrew/{GATED}"] == theirs
+    forge.git("update-ref", "-d", f"refs/heads/nightcrew/{GATED}")
+    assert not bring(gate, minutes=1).problems
+
+
+def test_pull_request_that_a_person_closed_stays_closed(gate: Gate, forge: Forge) -> None:
+    bring(gate)
+    pull_of(forge, DONE).state = "closed"
+    issue = imported(gate, forge)
+    bring(gate, minutes=1)
+    assert pull_of(forge, DONE).state == "closed"
+    assert len(forge.pulls) == 2
+    assert "nightcrew: done" in issue.labels
+
+
+def test_account_without_drafts_gets_an_open_pull_request(gate: Gate, forge: Forge) -> None:
+    forge.drafts = False
+    assert not bring(gate).problems
+    assert not pull_of(forge, GATED).draft
+
+
+def test_findings_are_uploaded_without_their_evidence(gate: Gate, forge: Forge) -> None:
+    settings(gate, forge, "code_scanning = true")
+    forge.scans = False
+    found = bring(gate)
+    assert any("not enabled" in problem for problem in found.problems)
+    forge.scans = True
+    assert not bring(gate, minutes=1).problems, "what was refused is tried again"
+    assert {upload["ref"] for upload in forge.uploads} == {f"refs/heads/nightcrew/{name}" for name in (DONE, GATED)}
+    logs = [forge.sarif(number) for number in range(2)]
+    [result] = [result for log in logs for run in log["runs"] for result in run["results"]]
+    assert result["ruleId"] == "regression"
+    assert BROKEN.evidence not in str(logs)
+
+
+def test_dry_run_says_what_would_be_done_and_does_nothing(gate: Gate, forge: Forge) -> None:
+    found = syncing.sync(gate.project, dry_run=True)
+    kinds = {(one["subject"], one["kind"]) for one in found.waiting}
+    assert (DONE, "push") in kinds
+    assert (GATED, "pull") in kinds
+    assert not forge.pulls
+    assert {*forge.branches()} == {"main"}
+    with gate.project.store.read() as tx:
+        assert effects.waiting(tx) == []
+
+
+def test_change_that_is_in_the_base_already_needs_no_pull_request(gate: Gate, forge: Forge) -> None:
+    repo, env = gate.home / "repo", crew.environment(gate.home)
+    crew.git(repo, "push", "-q", str(forge.git_dir), "nightcrew/integration:main", env=env)
+    bring(gate)
+    assert [one.branch for one in forge.pulls if isinstance(one, ForgePull)] == [f"nightcrew/{GATED}"]
+
+
+def test_token_is_on_no_command_line_and_in_nothing_that_is_kept(
+    gate: Gate, forge: Forge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, log = shutil.which("git"), tmp_path / "argv"
+    fake = tmp_path / "bin" / "git"
+    fake.parent.mkdir()
+    fake.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >> {log}\nexec {real} "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    forge.fail(Fault(method="POST", path="/pulls", status=422, message=f"sent: Bearer {forge.token}"))
+    bring(gate)
+    packed = base64.b64encode(f"x-access-token:{forge.token}".encode())
+    gate.reopen()
+    kept = [path for path in gate.home.rglob("*") if path.is_file()]
+    assert "push" in log.read_text()
+    for path in [log, *kept]:
+        data = path.read_bytes()
+        assert forge.token.encode() not in data, path
+        assert packed not in data, path
+
+
+@pytest.mark.parametrize(
+    "url", ["ext::sh -c touch% pwned", "--upload-pack=touch pwned", "http://example.com/x/y.git", "gopher://x/y", ""]
+)
+def test_address_that_runs_something_or_is_in_the_clear_is_not_pushed_to(gate: Gate, forge: Forge, url: str) -> None:
+    crew.git(gate.home / "repo", "config", "remote.origin.url", url, env=crew.environment(gate.home))
+    found = bring(gate)
+    assert found.problems
+    assert not (gate.home / "repo" / "pwned").exists()
+    assert {*forge.branches()} == {"main"}
+
+
+def test_token_goes_to_no_other_host(gate: Gate, forge: Forge) -> None:
+    other = forge.remote.replace("127.0.0.1", "localhost")
+    crew.git(gate.home / "repo", "config", "remote.origin.url", other, env=crew.environment(gate.home))
+    found = bring(gate)
+    assert found.problems
+    assert not [one for one in forge.asked if one.path.endswith(".git/info/refs") and "Authorization" in one.headers]
+
+
+def test_hooks_and_configuration_of_the_repository_do_not_run(gate: Gate, forge: Forge) -> None:
+    repo = gate.home / "repo"
+    hook = repo / ".git" / "hooks" / "pre-push"
+    hook.write_text("#!/bin/sh\ntouch pwned\n")
+    hook.chmod(0o755)
+    for name in ("core.sshCommand", "credential.helper", "core.askPass", "remote.origin.receivepack"):
+        crew.git(repo, "config", name, "touch pwned;", env=crew.environment(gate.home))
+    assert not bring(gate).problems
+    assert not (repo / "pwned").exists()
+
+
+def test_shift_begins_and_ends_though_github_is_away(gate: Gate, forge: Forge) -> None:
+    forge.fail(Fault(status=500, times=1000))
+    [first] = syncing.begin(gate.project)
+    assert "issues were not imported" in first
+    assert syncing.end(gate.project)
+    gate.later(minutes=60)
+    with gate.project.store.read() as tx:
+        shift = shifts.latest(tx)
+        assert shift is not None
+        lines = syncing.notes(tx, replace(shift, ended=None))
+    assert any(line.startswith("GitHub: issues were not imported") for line in lines)

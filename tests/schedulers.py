@@ -1,0 +1,99 @@
+"""The real cron and the real systemd, each in a mount namespace of its own: the machine's own are not touched.
+
+In the namespace, cron has an empty spool and no crontab of the system, and systemd believes that it was booted. It
+needs root; where that cannot be had the tests are skipped, loudly, or fail if NIGHTCREW_REQUIRE_CRON or
+NIGHTCREW_REQUIRE_SYSTEMD says that they must run.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nightcrew.schedule.machine import Ran, run
+
+_CRON = """\
+set -e
+mount -t tmpfs tmpfs /run
+mount -t tmpfs -o mode=1730,gid="$(getent group crontab | cut -d: -f3)" tmpfs /var/spool/cron/crontabs
+mount -t tmpfs tmpfs /etc/cron.d
+: >/run/nothing
+mount --bind /run/nothing /etc/crontab
+exec cron -f -L 15
+"""
+_SYSTEMD = """\
+set -e
+mount -t tmpfs tmpfs /run/systemd
+mkdir /run/systemd/system
+exec /usr/lib/systemd/systemd --user --log-target=console
+"""
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"
+
+
+def need(program: str, variable: str) -> str:
+    """The path of a program; without it the test is skipped, or fails where ``variable`` is set."""
+    found = shutil.which(program, path=_PATH)
+    if found is None:
+        _missing(f"{program} is not installed", variable)
+    return str(found)
+
+
+@contextmanager
+def cron() -> Iterator[tuple[str, ...]]:
+    """Debian's cron, running; gives what a command begins with to run beside it."""
+    need("cron", "NIGHTCREW_REQUIRE_CRON")
+    need("crontab", "NIGHTCREW_REQUIRE_CRON")
+    with _namespace(_CRON, {"PATH": _PATH}, "NIGHTCREW_REQUIRE_CRON", lambda pid: _named(pid, "cron")) as inside:
+        # It tells by whole seconds whether a crontab was changed since it read them, and it has just read them.
+        time.sleep(1.1)
+        yield inside
+
+
+@contextmanager
+def user_manager(home: Path) -> Iterator[tuple[Mapping[str, str], Callable[[Sequence[str], Mapping[str, str]], Ran]]]:
+    """A user manager of systemd with that home; gives its environment and a runner of commands that reach it."""
+    need("systemctl", "NIGHTCREW_REQUIRE_SYSTEMD")
+    # A socket's path is short, and a test's own folder may be deep.
+    with tempfile.TemporaryDirectory(prefix="nc-", dir="/tmp") as runtime:
+        environment = {"PATH": _PATH, "HOME": str(home), "XDG_RUNTIME_DIR": runtime}
+        socket = Path(runtime) / "systemd/private"
+        with _namespace(_SYSTEMD, environment, "NIGHTCREW_REQUIRE_SYSTEMD", lambda _: socket.exists()) as inside:
+            yield environment, lambda argv, given: run((*inside, *argv), given)
+
+
+@contextmanager
+def _namespace(
+    script: str, environment: Mapping[str, str], variable: str, ready: Callable[[int], bool]
+) -> Iterator[tuple[str, ...]]:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        _missing("a mount namespace needs root and unshare", variable)
+    with tempfile.TemporaryFile() as said:
+        argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+        process = subprocess.Popen(argv, env=dict(environment), stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        try:
+            until = time.monotonic() + 20
+            while not ready(process.pid):
+                if process.poll() is not None or time.monotonic() > until:
+                    said.seek(0)
+                    _missing(f"it did not start: {said.read().decode(errors='replace')[-500:]}", variable)
+                time.sleep(0.05)
+            yield ("nsenter", "--mount", f"--target={process.pid}", f"--wd={Path.cwd()}", "--")
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _named(pid: int, name: str) -> bool:
+    return Path(f"/proc/{pid}/comm").read_text().strip() == name
+
+
+def _missing(why: str, variable: str) -> None:
+    if os.environ.get(variable):
+        pytest.fail(f"{why}, and {variable} is set")
+    pytest.skip(f"{why}: the real scheduler was NOT driven")

@@ -61,6 +61,7 @@ class Forge(Github):
         self.uploads: list[dict[str, Any]] = []
         self.labels: set[str] = set()
         self.is_app = True
+        self.login = "crew"
         self.may_push = True
         self.scans = True
         self.drafts = True
@@ -188,6 +189,8 @@ class _ForgeHandler(_Handler):
             return 401, self._problem("Bad credentials", 401)
         if path == "/graphql":
             return self._graphql(body)
+        if path == "/user":
+            return 200, self._user(forge.login, "User")
         prefix = f"/repos/{forge.repository}"
         if not path.startswith(prefix):
             return 404, self._problem("Not Found", 404)

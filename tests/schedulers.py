@@ -1,8 +1,7 @@
-"""The real cron and the real systemd, each in a mount namespace of its own: the machine's own are not touched.
+"""The real cron in a mount namespace of its own, with an empty spool: the machine's own is not touched.
 
-In the namespace, cron has an empty spool and no crontab of the system, and systemd believes that it was booted. It
-needs root; where that cannot be had the tests are skipped, loudly, or fail if NIGHTCREW_REQUIRE_CRON or
-NIGHTCREW_REQUIRE_SYSTEMD says that they must run.
+It needs root; where that cannot be had the test is skipped, loudly, or fails if NIGHTCREW_REQUIRE_CRON is set. There is
+no such thing for systemd's user manager: it takes over the control groups of all processes that it can see.
 """
 
 import os
@@ -10,13 +9,11 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-from nightcrew.schedule.machine import Ran, run
 
 _CRON = """\
 set -e
@@ -26,12 +23,6 @@ mount -t tmpfs tmpfs /etc/cron.d
 : >/run/nothing
 mount --bind /run/nothing /etc/crontab
 exec cron -f -L 15
-"""
-_SYSTEMD = """\
-set -e
-mount -t tmpfs tmpfs /run/systemd
-mkdir /run/systemd/system
-exec /usr/lib/systemd/systemd --user --log-target=console
 """
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"
 
@@ -53,18 +44,6 @@ def cron() -> Iterator[tuple[str, ...]]:
         # It tells by whole seconds whether a crontab was changed since it read them, and it has just read them.
         time.sleep(1.1)
         yield inside
-
-
-@contextmanager
-def user_manager(home: Path) -> Iterator[tuple[Mapping[str, str], Callable[[Sequence[str], Mapping[str, str]], Ran]]]:
-    """A user manager of systemd with that home; gives its environment and a runner of commands that reach it."""
-    need("systemctl", "NIGHTCREW_REQUIRE_SYSTEMD")
-    # A socket's path is short, and a test's own folder may be deep.
-    with tempfile.TemporaryDirectory(prefix="nc-", dir="/tmp") as runtime:
-        environment = {"PATH": _PATH, "HOME": str(home), "XDG_RUNTIME_DIR": runtime}
-        socket = Path(runtime) / "systemd/private"
-        with _namespace(_SYSTEMD, environment, "NIGHTCREW_REQUIRE_SYSTEMD", lambda _: socket.exists()) as inside:
-            yield environment, lambda argv, given: run((*inside, *argv), given)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import base64
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from tests.gate import Gate, prepare
 from tests.github_server import Fault
 from tests.night import Night
 
-from nightcrew.crew import inbox
+from nightcrew.crew import doctor, inbox, reviewers
 from nightcrew.crew.forge import sync as syncing
 from nightcrew.crew.forge.sync import Synced
 from nightcrew.model.finding import Category, Finding
@@ -428,3 +429,54 @@ def test_shift_begins_and_ends_though_github_is_away(gate: Gate, forge: Forge) -
         assert shift is not None
         lines = syncing.notes(tx, replace(shift, ended=None))
     assert any(line.startswith("GitHub: issues were not imported") for line in lines)
+
+
+def test_doctor_says_what_the_token_may_and_whose_it_is(
+    gate: Gate, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> dict[str, tuple[str, str]]:
+        found = doctor.diagnose(gate.home / "repo")
+        return {one.name: (one.status, one.detail) for one in found if one.name.startswith("github")}
+
+    assert said() == {"github": ("ok", said()["github"][1])}
+    assert "octo-org/hello.world" in said()["github"][1]
+    reviewers.add_github(
+        gate.project, "grace", "crew", repository=forge.repository, token_env="GITHUB_TOKEN", api=forge.url,
+        passphrase=lambda _: "", by="ada", signer=gate.signers["ada"][0],
+    )  # fmt: skip
+    assert "grace's own account" in said()["github token"][1]
+    forge.may_push = False
+    assert said()["github"] == ("error", f"the token in GITHUB_TOKEN may read {forge.repository} and not write to it")
+    monkeypatch.setenv("GITHUB_TOKEN", "wrong")
+    assert "401" in said()["github"][1]
+
+
+def test_rows_that_somebody_wrote_publish_nothing(gate: Gate, forge: Forge) -> None:
+    issue = forge.issue("Ours", number=17)
+    forge.scans = False
+    settings(gate, forge, "code_scanning = true")
+    bring(gate)
+    runs, pulls = len(forge.runs), [(one.body, one.head) for one in forge.pulls if isinstance(one, ForgePull)]
+    other = head_of(gate, GATED)
+    database = gate.project.database_url.removeprefix("sqlite:///")
+    gate.reopen()
+    with sqlite3.connect(database) as connection:
+        connection.execute(f"UPDATE tickets SET head = ?, state = 'ready' WHERE id = '{DONE}'", (other,))
+        connection.execute(
+            "INSERT INTO links VALUES (?, '17', ?, '', '{}', ?, ?)",
+            (f"github:{forge.repository}", GATED, *["2026-01-01T00:00:00.000000Z"] * 2),
+        )
+        connection.execute("UPDATE effects SET doc = replace(doc, 'nightcrew/T', 'main/T') WHERE kind = 'sarif'")
+    forge.scans = True
+    found = bring(gate, minutes=1)
+    assert any(f"{DONE}: the row of {DONE} is not what" in problem for problem in found.problems), found
+    assert any("is not what the ledger says was planned" in problem for problem in found.problems)
+    assert pulls == [(one.body, one.head) for one in forge.pulls if isinstance(one, ForgePull)]
+    assert (len(forge.runs), forge.uploads, issue.comments, issue.labels) == (runs, [], {}, [])
+
+
+def test_branches_go_to_a_folder_too(gate: Gate, forge: Forge) -> None:
+    settings(gate, forge, f'remote = "{forge.git_dir}"')
+    assert not bring(gate).problems
+    assert forge.branches()[f"nightcrew/{DONE}"] == head_of(gate, DONE)
+    assert not [one for one in forge.asked if one.method.startswith("git")]

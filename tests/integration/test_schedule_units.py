@@ -240,28 +240,63 @@ def test_a_unit_changed_by_hand_is_told(tmp_path: Path) -> None:
     assert any("is not what an install would write now" in warning for warning in backend.status(nightly).warnings)
 
 
-def test_a_real_user_manager_takes_the_timer_and_starts_the_service_as_it_was_meant(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    nightly = job(tmp_path / NASTY, teller(tmp_path / NASTY), *ARGUMENTS)
-    with schedulers.user_manager(home) as (environment, runner):
-        backend = Systemd(machine(home, runner, environment))
-        assert backend.available() == ""
-        backend.install(nightly)
-        status = backend.status(nightly)
-        started = runner(("systemctl", "--user", "start", "nightcrew-sums-1a2b3c-nightly.service"), environment)
-        backend.remove(nightly)
-        timers = runner(("systemctl", "--user", "list-timers", "--all", "--no-legend"), environment)
+def test_systemd_is_handed_everything_as_it_was_meant(tmp_path: Path) -> None:
+    """These lines were read by a real user manager (252), which handed over exactly what was given."""
+    nightly = job(tmp_path, "/opt/a b%$'/nightcrew", *ARGUMENTS)
+    service = next(
+        data for path, data in Systemd(machine(tmp_path / "home")).files(nightly).items() if path.suffix == ".service"
+    )
 
-    # Exit status 1 says that a person should look, so that it is no failure.
-    assert (started.status, started.said) == (0, "")
-    assert json.loads(nightly.log.read_text()) == [[*ARGUMENTS], str(nightly.root), NASTY]
-    assert (status.installed, status.enabled) == (True, True)
-    assert status.next is not None
-    assert (status.next.astimezone(BERLIN).hour, status.next.minute) == (2, 0)
-    assert any("loginctl enable-linger ada" in warning for warning in status.warnings)
-    assert timers.out.strip() == b""
-    assert [name for name in files_of(home) if "nightcrew" in name] == []
+    lines = service.decode().splitlines()
+
+    assert (
+        'ExecStart="/bin/sh" "-c" "exec \\"$$0\\" \\"$$@\\"" "/opt/a b%%$$\'/nightcrew" "a b" "$$HOME $${HOME} $$$$" '
+        '"100%% %%h" "\\"q\\" \'s\'" "back\\\\slash\\\\n" "" "ü;|&><*?~#"'
+    ) in lines
+    assert """Environment="WORDS=a b%%h;$HOME \\"q\\" 's' \\\\ü\"""" in lines
+    assert f"WorkingDirectory={nightly.root}" in lines
+    assert f"StandardOutput=append:{nightly.log}" in lines
+    # As Ctrl-C; 1 says that a person should look.
+    assert {"KillSignal=SIGINT", "KillMode=mixed", "SuccessExitStatus=1", "Type=oneshot"} <= {*lines}
+
+
+class Systemctl:
+    """What systemctl and loginctl answer of a manager that runs, as version 252 does."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.active = False
+
+    def __call__(self, argv: Sequence[str], environment: Mapping[str, str]) -> Ran:
+        if argv[0] == "loginctl":
+            return Ran(0, b"no\n", b"")
+        _, _, verb, *rest = argv
+        if verb == "is-system-running":
+            return Ran(0, b"running\n", b"")
+        if verb == "show":
+            state = "active" if self.active else "inactive"
+            following = "Sun 2026-11-29 01:00:00 UTC" if self.active else ""
+            return Ran(0, f"NextElapseUSecRealtime={following}\nActiveState={state}\n".encode(), b"")
+        self.active = {"restart": True, "stop": False}.get(verb, self.active)
+        self.said.append(" ".join((verb, *rest)))
+        return Ran(0, b"", b"")
+
+
+def test_a_manager_that_runs_is_told_and_a_run_that_goes_on_is_left_alone(tmp_path: Path) -> None:
+    home, nightly, systemctl = tmp_path / "home", job(tmp_path), Systemctl()
+    backend = Systemd(machine(home, systemctl))
+    timer = "nightcrew-sums-1a2b3c-nightly.timer"
+
+    backend.install(nightly)
+    status = backend.status(nightly)
+    backend.remove(nightly)
+
+    service = timer.replace(".timer", ".service")
+    told = ["daemon-reload", f"restart {timer}", f"stop {timer}", "daemon-reload", f"reset-failed {service} {timer}"]
+    assert systemctl.said == told
+    assert (status.installed, status.enabled, status.next) == (True, True, datetime(2026, 11, 29, 1, tzinfo=UTC))
+    assert status.warnings == ("it runs only while ada is logged in; run: loginctl enable-linger ada",)
+    assert files_of(home) == {}
 
 
 def test_a_timer_that_systemd_refuses_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -454,8 +454,8 @@ def test_a_job_says_all_that_its_caller_needs_and_no_secret(gate: Gate) -> None:
     assert job.environment["NIGHTCREW_CONFIG_DIR"] == os.environ["NIGHTCREW_CONFIG_DIR"]
     assert "sk-true-anthropic" not in repr(job)
     assert job.log.parent.is_dir()
-    other = scheduling.job_of(gate.project, NIGHTLY.model_copy(update={"name": "other"}))
-    assert other.id != job.id
+    other = scheduling.job_id(gate.project.root, "other")
+    assert other != job.id
 
 
 def test_the_zone_of_the_terminal_is_meant_if_none_is_named(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,6 +494,27 @@ def test_an_install_that_the_machine_refuses_leaves_all_as_it_was(
             scheduling.install(gate.project, prepared)
         monkeypatch.setenv("PATH", before)
         assert [one.schedule for one in schedules_of(gate)] == [schedule for schedule, _ in kept]
+
+
+def test_what_a_run_sees_lies_where_no_agent_can_write_and_goes_with_the_schedule(gate: Gate) -> None:
+    shown = install(gate).shown
+    config = Path(os.environ["NIGHTCREW_CONFIG_DIR"])
+    [there] = (config / "schedules").iterdir()
+    assert there.stat().st_mode & 0o777 == 0o600
+    assert shown.environment["PATH"]
+    with gate.project.store.read() as tx:
+        assert shown.environment["PATH"] not in str([ledger.data(entry) for entry in ledger.entries(tx)])
+    text = there.read_text()
+    there.write_text(text.replace('"PATH"', '"LD_PRELOAD"'))
+    assert "LD_PRELOAD" not in scheduling.show(gate.project, "nightly").environment, "no other names are taken"
+    there.write_text("[")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        scheduling.show(gate.project, "nightly")
+    there.unlink()
+    assert any("no environment is kept" in warning for warning in scheduling.show(gate.project, "nightly").warnings)
+    there.write_text(text)
+    scheduling.remove(gate.project, "nightly")
+    assert not there.exists()
 
 
 def schedules_of(gate: Gate) -> list[schedules.Kept]:

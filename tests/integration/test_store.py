@@ -35,6 +35,7 @@ from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import Event, Kind, State
 from nightcrew.store import (
     audit,
+    effects,
     findings,
     handoffs,
     ids,
@@ -629,3 +630,30 @@ def test_rows_swapped_with_their_entries_kept_are_noticed(store: Store) -> None:
     execute(store, "UPDATE tickets SET id = 'T-0002'")
     with store.read() as tx, pytest.raises(IntegrityError):
         tickets.verify_row(tx, "T-0002")
+
+
+def test_effect_is_planned_once_replaced_while_undone_and_wanted_anew_after_another(store: Store, clock: Clock) -> None:
+    def plan(said: str) -> bool:
+        with store.begin() as tx:
+            return effects.plan(tx, kind="pull", subject="T-0001", doc={"title": said})
+
+    assert [plan("a"), plan("a"), plan("b")] == [True, False, True]
+    with store.begin() as tx:
+        [due] = effects.due(tx)
+        assert (due.doc, due.attempts) == ({"title": "b"}, 0)
+        effects.fail(tx, due, "busy", next_at=tx.now() + timedelta(minutes=1))
+        assert effects.due(tx) == []
+    clock.forward(minutes=1)
+    with store.begin() as tx:
+        [due] = effects.due(tx)
+        effects.finish(tx, due, {"number": 7})
+        assert effects.waiting(tx) == []
+    assert [plan("b"), plan("a")] == [False, True], "what was wanted before is wanted anew"
+    with store.begin() as tx:
+        [again] = effects.due(tx)
+        effects.fail(tx, again, "refused", next_at=None)
+        assert (effects.due(tx), effects.try_again(tx), len(effects.due(tx))) == ([], 1, 1)
+        done = effects.latest_done(tx, "pull", "T-0001")
+        assert done is not None
+        assert (done.result, done.doc) == ({"number": 7}, {})
+        assert ledger.verify(tx)[1] == []

@@ -145,9 +145,13 @@ def history(
 @schedule_app.command("fire", hidden=True, epilog="Example: nightcrew schedule fire nightly")
 def fire(name: Name = NIGHTLY) -> int:
     """Run what is due of a schedule, if anything is: what the machine's scheduler calls. It may be called too often."""
+    import signal
+
     from nightcrew.cli.progress import Follower
     from nightcrew.crew import scheduled
 
+    # Who ends a run without a terminal (a shutdown, launchd, schedule serve) sends this: it means what Ctrl-C means.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with opened() as project:
         with Follower() as follower:
             done = scheduled.fire(project, name, on_progress=follower)
@@ -171,9 +175,10 @@ _HISTORY = ("schedule", "due (UTC)", "because", "what became of it", "exit", "sh
 
 def _history_row(one: "Firing") -> tuple[object, ...]:
     because = "its time" if one.cause == "time" else "by hand"
-    ended = _utc(one.ended) if one.ended else ""
+    began = "" if one.state == "missed" else _utc(one.started)
+    ended = _utc(one.ended) if one.ended and began else ""
     return (
-        one.schedule, _utc(one.due), because, _became(one), one.exit_status, one.shift, _utc(one.started), ended,
+        one.schedule, _utc(one.due), because, _became(one), one.exit_status, one.shift, began, ended,
         one.detail,
     )  # fmt: skip
 
@@ -204,7 +209,8 @@ def _show_files(project: "Project", prepared: "Prepared") -> int:
     files = backend_of(project, prepared.schedule).files(prepared.job)
     if OPTIONS.json:
         texts = {str(path): data.decode("utf-8", "replace") for path, data in files.items()}
-        show_json({"schedule": prepared.schedule.plain(), "files": texts, "left_out": [*prepared.warnings]})
+        shown = {**prepared.schedule.plain(), "environment": prepared.environment}
+        show_json({"schedule": shown, "files": texts, "left_out": [*prepared.warnings]})
         return 0
     say(f"Nothing is changed. With {prepared.schedule.backend} an install would write:")
     for path, data in files.items():
@@ -232,7 +238,7 @@ def _say_schedule(one: "Shown") -> None:
         detail = f" ({firing.detail})" if firing.detail else ""
         say(f"  {'last' if not index else '':<12} {_utc(firing.due)} UTC: {_became(firing)}{more}{detail}")
     say(f"  log          {one.job.log}")
-    for index, (variable, value) in enumerate(schedule.environment.items()):
+    for index, (variable, value) in enumerate(one.environment.items()):
         say(f"  {'environment' if not index else '':<12} {variable}={value}")
     for index, key in enumerate(one.keys):
         say(f"  {'keys' if not index else '':<12} {key.name}: {key.place} {key.detail}".rstrip())

@@ -56,10 +56,29 @@ def _repository(project: Project) -> Iterator[Diagnosis]:
     yield from _checked("state", lambda: project.database_url.split("@")[-1])
     yield from _checked("ledger", lambda: _ledger(project))
     yield from _checked("reviewers", lambda: _reviewers(project))
+    yield from _schedules(project)
     yield from _brains(project)
     yield from _loreconvo(project)
     yield from _github(project)
     yield from _workspaces(project)
+
+
+def _schedules(project: Project) -> Iterator[Diagnosis]:
+    """Each schedule: whether what calls it is in place, when it runs next, and what it would lack at night."""
+    from nightcrew.crew.scheduling import names, show
+
+    for name in names(project):
+        try:
+            found = show(project, name)
+        except NightcrewError as error:
+            yield Diagnosis(f"schedule {name}", "error", str(error), error.hint)
+            continue
+        wrong = [*found.status.warnings, *found.warnings]
+        in_use = found.status.installed and found.status.enabled
+        following = f"next {found.next[0].local:%Y-%m-%d %H:%M %Z}" if found.next else "never due"
+        detail = f"{found.schedule.backend}, {following}" if in_use else f"is not called: {found.status.detail}"
+        hint = wrong[0] if wrong else "" if in_use else "Install it again: nightcrew schedule install --at HH:MM"
+        yield Diagnosis(f"schedule {name}", "ok" if in_use and not wrong else "warning", detail, hint)
 
 
 def _brains(project: Project) -> Iterator[Diagnosis]:
@@ -95,8 +114,21 @@ def _github(project: Project) -> Iterator[Diagnosis]:
         from nightcrew.crew.forge import looking
 
         yield from _checked("github", lambda: looking.look(project))
+        yield from _github_reviewer(project)
         if said := looking.waits(project):
             yield Diagnosis("github outbox", "warning", said, "See why: nightcrew sync")
+
+
+def _github_reviewer(project: Project) -> Iterator[Diagnosis]:
+    from nightcrew.crew.forge import looking
+
+    try:
+        name = looking.reviews_itself(project)
+    except NightcrewError:  # Told as what GitHub says of the repository.
+        return
+    if name:
+        said = f"the token is of {name}'s own account, whose reviews on GitHub count as approvals"
+        yield Diagnosis("github token", "warning", said, "Give the crew an account of its own: a token of a bot.")
 
 
 def _checked(name: str, look: Callable[[], str]) -> Iterator[Diagnosis]:

@@ -7,23 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nightcrew.crew import alerting
-from nightcrew.crew.night import OnProgress, Progress, run_shift
-from nightcrew.crew.project import STATE, Project
-from nightcrew.crew.report import Report, exit_status, latest
+from nightcrew.crew.project import Project
+from nightcrew.crew.scheduling import job_id, log_of
 from nightcrew.model.errors import NightcrewError
 from nightcrew.model.scheduling import Schedule, ends
-from nightcrew.schedule import captured
+from nightcrew.schedule import captured, kept
 from nightcrew.schedule.firing import Firer, Ran
 from nightcrew.schedule.zones import zone_of
 from nightcrew.store import firings, shifts
 from nightcrew.store.firings import Firing
 
+if TYPE_CHECKING:
+    from nightcrew.crew.night import OnProgress, Progress
+    from nightcrew.crew.report import Report
+
 _MOST_LOGGED = 1_000_000
 
 
-def fire(project: Project, name: str, *, on_progress: OnProgress | None = None) -> list[Firing]:
+def fire(project: Project, name: str, *, on_progress: "OnProgress | None" = None) -> list[Firing]:
     """Run what is due of a schedule, and first what a killed process left of it; gives what ended, mostly nothing.
 
     Raises NotFoundError, and what ``run_shift`` raises; a person is told at once of a night that could not begin.
@@ -38,19 +41,16 @@ def fire(project: Project, name: str, *, on_progress: OnProgress | None = None) 
         raise
 
 
-def run_now(project: Project, name: str, *, on_progress: OnProgress | None = None) -> Firing:
+def run_now(project: Project, name: str, *, on_progress: "OnProgress | None" = None) -> Firing:
     """Run a schedule now as it runs at night; raises BusyError if it runs, NotFoundError, and what a shift raises."""
     return _firer(project, on_progress).run_now(name)
 
 
-def report_of(project: Project, firing: Firing) -> Report | None:
+def report_of(project: Project, firing: Firing) -> "Report | None":
     """The morning report of the shift that a firing ran; None if it ran none."""
+    from nightcrew.crew.report import latest
+
     return None if firing.shift is None else latest(project, firing.shift)
-
-
-def log_of(root: Path, name: str) -> Path:
-    """Where the output of a schedule's calls goes."""
-    return root / STATE / "logs" / f"schedule-{name}.log"
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,16 @@ class _Shifts:
     """The shifts of one repository."""
 
     project: Project
-    on_progress: OnProgress | None
+    on_progress: "OnProgress | None"
 
     def run(self, firing: Firing, schedule: Schedule, note_shift: Callable[[str], None]) -> Ran:
-        captured.apply(schedule.environment)
-        time.tzset()
+        from nightcrew.crew.night import run_shift  # Most calls find nothing due, and end sooner without it.
+        from nightcrew.crew.report import exit_status
+
+        environment = kept.load(job_id(self.project.root, schedule.name))
+        if environment is not None:
+            captured.apply(environment)
+            time.tzset()
         with self.project.store.read() as tx:
             left = shifts.current(tx)
         if left is not None and left.started < firing.started:
@@ -80,6 +85,8 @@ class _Shifts:
         return Ran(report.shift, report.outcome, exit_status(report))
 
     def left(self, firing: Firing) -> Ran | None:
+        from nightcrew.crew.report import exit_status, latest
+
         with self.project.store.read() as tx:
             shift = shifts.latest(tx) if firing.shift is None else shifts.get(tx, firing.shift)
         if shift is None or shift.started < firing.started:
@@ -88,10 +95,10 @@ class _Shifts:
             return Ran(shift.id, None, None)
         return Ran(shift.id, shift.outcome or "", exit_status(latest(self.project, shift.id)))
 
-    def _noting(self, note_shift: Callable[[str], None]) -> OnProgress:
+    def _noting(self, note_shift: Callable[[str], None]) -> "OnProgress":
         known: set[str] = set()
 
-        def follow(now: Progress) -> None:
+        def follow(now: "Progress") -> None:
             if now.shift not in known:
                 known.add(now.shift)
                 note_shift(now.shift)
@@ -101,7 +108,7 @@ class _Shifts:
         return follow
 
 
-def _firer(project: Project, on_progress: OnProgress | None) -> Firer:
+def _firer(project: Project, on_progress: "OnProgress | None") -> Firer:
     return Firer(project.store, _Shifts(project, on_progress), socket.gethostname(), project.clock, time.sleep)
 
 
@@ -111,6 +118,8 @@ def _tell(project: Project, name: str, error: Exception, called: datetime) -> No
         last = firings.list(tx, schedule=name, limit=1)
     if not last or last[0].shift is not None or last[0].ended is None or last[0].ended < called:
         return
+    from nightcrew.crew import alerting
+
     code = error.code if isinstance(error, NightcrewError) else NightcrewError.code
     title = f"[{project.root.name}] the scheduled run {name} could not begin"
     alerting.alert(project, title, [str(error) or type(error).__name__], runbook=code)

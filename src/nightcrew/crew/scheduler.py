@@ -7,8 +7,7 @@ from contextlib import suppress
 from types import FrameType
 
 from nightcrew.crew.project import Project
-from nightcrew.crew.scheduled import log_of
-from nightcrew.crew.scheduling import job_of
+from nightcrew.crew.scheduling import job_of, log_of
 from nightcrew.schedule.in_process import serve as serve_store
 from nightcrew.store import schedules
 
@@ -31,7 +30,7 @@ def serve(project: Project) -> None:
         if stop.is_set():
             return
         with project.store.read() as tx:
-            job = job_of(project, schedules.get(tx, name).schedule)
+            job = job_of(project, schedules.get(tx, name).schedule, {})
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with log_of(project.root, name).open("ab") as log:
             child = subprocess.Popen(

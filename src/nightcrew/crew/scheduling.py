@@ -11,12 +11,10 @@ from typing import Any
 
 from nightcrew import credentials
 from nightcrew.crew.keys import names_in_settings
-from nightcrew.crew.planning import check_agent
-from nightcrew.crew.project import Project
-from nightcrew.crew.scheduled import log_of
+from nightcrew.crew.project import STATE, Project
 from nightcrew.model.errors import ConfigurationError, UsageError
 from nightcrew.model.scheduling import Occurrence, Schedule
-from nightcrew.schedule import captured
+from nightcrew.schedule import captured, kept
 from nightcrew.schedule.due import following
 from nightcrew.schedule.in_process import NAME as IN_PROCESS
 from nightcrew.schedule.in_process import InProcess
@@ -45,6 +43,7 @@ class Shown:
 
     schedule: Schedule
     job: Job
+    environment: dict[str, str]
     status: Status
     zone: str
     next: tuple[Occurrence, ...]
@@ -56,6 +55,7 @@ class Shown:
         """As JSON has a form for."""
         return {
             **self.schedule.plain(),
+            "environment": self.environment,
             "zone_used": self.zone,
             "status": self.status.plain(),
             "next": [one.plain() for one in self.next],
@@ -78,10 +78,11 @@ class Installed:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A schedule as it would be installed, with backend and environment filled in, its job and what there is to say."""
+    """A schedule as it would be installed, its job, the environment that was captured, and what was left out of that."""
 
     schedule: Schedule
     job: Job
+    environment: dict[str, str]
     warnings: tuple[str, ...]
 
 
@@ -92,6 +93,7 @@ def prepare(project: Project, schedule: Schedule, *, backend: str, given: Mappin
     scheduler that can be used.
     """
     from nightcrew.brains import MECHANICAL, settings_of
+    from nightcrew.crew.planning import check_agent
     from nightcrew.schedule.backends import chosen
     from nightcrew.schedule.backends import named as backend_named
 
@@ -106,9 +108,9 @@ def prepare(project: Project, schedule: Schedule, *, backend: str, given: Mappin
     else:
         name = backend if backend == IN_PROCESS else backend_named(backend).name
     taken = captured.capture(given)
-    filled_in = {"backend": name, "environment": taken.environment, "zone": schedule.zone or _terminal_zone(given)}
+    filled_in = {"backend": name, "zone": schedule.zone or _terminal_zone(given)}
     made = Schedule.read({**schedule.plain(), **filled_in}, source="the schedule")
-    return Prepared(made, job_of(project, made), taken.warnings)
+    return Prepared(made, job_of(project, made, taken.environment), taken.environment, taken.warnings)
 
 
 def _terminal_zone(given: Mapping[str, str]) -> str:
@@ -125,11 +127,12 @@ def install(project: Project, prepared: Prepared) -> Installed:
     Raises ConfigurationError if the machine's scheduler does not take it; then all is as it was before.
     """
     schedule, job = prepared.schedule, prepared.job
-    backend = backend_of(project, schedule)
+    backend, environment = backend_of(project, schedule), kept.load(job.id)
     with project.store.begin() as tx:
         before = schedules.find(tx, schedule.name)
         schedules.save(tx, schedule)
     try:
+        kept.save(job.id, prepared.environment)
         job.log.parent.mkdir(parents=True, exist_ok=True)
         written = backend.install(job)
     except BaseException:
@@ -138,9 +141,13 @@ def install(project: Project, prepared: Prepared) -> Installed:
                 schedules.remove(tx, schedule.name)
             else:
                 schedules.save(tx, before.schedule)
+        if environment is None:
+            kept.forget(job.id)
+        else:
+            kept.save(job.id, environment)
         raise
     if before is not None and before.schedule.backend != schedule.backend:
-        backend_of(project, before.schedule).remove(job_of(project, before.schedule))
+        backend_of(project, before.schedule).remove(job_of(project, before.schedule, environment or {}))
     return Installed(tuple(written), prepared.warnings, show(project, schedule.name))
 
 
@@ -148,7 +155,9 @@ def remove(project: Project, name: str) -> None:
     """Have a schedule called no more and forget it; what it did stays in its history. Raises NotFoundError."""
     with project.store.read() as tx:
         schedule = schedules.get(tx, name).schedule
-    backend_of(project, schedule).remove(job_of(project, schedule))
+    job = job_of(project, schedule, {})
+    backend_of(project, schedule).remove(job)
+    kept.forget(job.id)
     with project.store.begin() as tx:
         schedules.remove(tx, name)
     project.measures.recorder.gauge("schedule.overdue", f"schedule:{name}", 0.0)  # Nothing is expected any more.
@@ -164,26 +173,21 @@ def names(project: Project) -> list[str]:
 def show(project: Project, name: str, *, runs: int = 3, last: int = 3) -> Shown:
     """A schedule as it stands; raises NotFoundError."""
     with project.store.read() as tx:
-        kept = schedules.get(tx, name)
+        schedule, now = schedules.get(tx, name).schedule, tx.now()
         history = firings.list(tx, schedule=name, limit=last)
-        now = tx.now()
-    schedule = kept.schedule
-    backend, job = backend_of(project, schedule), job_of(project, schedule)
-    unusable = backend.available()
-    keys = keys_at_night(project)
-    warnings = (
-        *((f"{backend.name}: {unusable}",) if unusable else ()),
-        *(key.warning for key in keys if key.warning),
-    )
+    environment = kept.load(job_id(project.root, name))
+    job, keys = job_of(project, schedule, environment or {}), keys_at_night(project)
+    missing = "no environment is kept here: a run sees its caller's until the schedule is installed again"
     return Shown(
         schedule=schedule,
         job=job,
-        status=backend.status(job),
+        environment=environment or {},
+        status=backend_of(project, schedule).status(job),
         zone=schedule.zone or machine_zone()[0] or "the machine's own",
         next=tuple(following(schedule, now, runs)),
         last=tuple(history),
         keys=keys,
-        warnings=warnings,
+        warnings=(*([missing] if environment is None else ()), *(key.warning for key in keys if key.warning)),
     )
 
 
@@ -216,20 +220,29 @@ def backend_of(project: Project, schedule: Schedule) -> Backend:
     return InProcess(project.store) if schedule.backend == IN_PROCESS else backend_named(schedule.backend)
 
 
-def job_of(project: Project, schedule: Schedule) -> Job:
-    """The job of a schedule: what the machine's scheduler is to call, under an id that no other has."""
+def job_of(project: Project, schedule: Schedule, environment: Mapping[str, str]) -> Job:
+    """The job of a schedule: what the machine's scheduler is to call."""
     if not sys.executable:
         raise ConfigurationError("the path of the Python that runs nightcrew is not known")
-    root = project.root
-    word = re.sub(r"[^A-Za-z0-9]+", "-", root.name).strip("-")[:30] or "repository"
-    digest = hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return Job(
-        id=f"{word}-{digest}-{schedule.name}",
+        id=job_id(project.root, schedule.name),
         name=schedule.name,
         # -P: the repository's own folder is not searched for modules; an agent's work may lie there.
-        argv=(sys.executable, "-P", "-m", "nightcrew", "schedule", "fire", schedule.name, "--repo", str(root)),
-        root=root,
+        argv=(sys.executable, "-P", "-m", "nightcrew", "schedule", "fire", schedule.name, "--repo", str(project.root)),
+        root=project.root,
         schedule=schedule,
-        environment=captured.finding(schedule.environment),
-        log=log_of(root, schedule.name),
+        environment=captured.finding(environment),
+        log=log_of(project.root, schedule.name),
     )
+
+
+def job_id(root: Path, name: str) -> str:
+    """An id that no other schedule of this user has, with the repository's name in it for people."""
+    word = re.sub(r"[^A-Za-z0-9]+", "-", root.name).strip("-")[:30] or "repository"
+    digest = hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{word}-{digest}-{name}"
+
+
+def log_of(root: Path, name: str) -> Path:
+    """Where the output of a schedule's calls goes."""
+    return root / STATE / "logs" / f"schedule-{name}.log"

@@ -45,7 +45,6 @@ class Schedule(Document):
     until: Time | Literal[""] = Field(default="", description="end at this time of day, HH:MM")
     jitter_minutes: int = Field(default=0, ge=0, le=720, description="begin up to this many minutes later")
     backend: BackendName = Field(default="in-process", description="what of the machine calls it")
-    environment: dict[str, str] = Field(default_factory=dict, description="variables that a run sees; no secrets")
 
     @field_validator("at")
     @classmethod

@@ -14,7 +14,7 @@ from nightcrew.model.errors import ConfigurationError
 from nightcrew.model.scheduling import BackendName
 from nightcrew.schedule.crontab import block, with_block, without_block
 from nightcrew.schedule.local_times import local_minutes
-from nightcrew.schedule.machine import Machine, checked, differs, remove, this_machine, write
+from nightcrew.schedule.machine import NOT_FOUND, Machine, checked, differs, remove, this_machine, write
 from nightcrew.schedule.protocol import Job, Status
 
 _DAEMONS = ("cron", "crond", "fcron", "dcron")
@@ -142,7 +142,8 @@ class Cron:
         ran = self._machine.run("crontab", "-l")
         if ran.status == 0:
             return ran.out
-        if b"no crontab for" in ran.err or b"can't open your crontab" in ran.err:
+        # Debian's, cronie's and macOS' say the first, BusyBox' says the second of a user without one.
+        if b"no crontab for" in ran.err or (ran.status != NOT_FOUND and b"No such file or directory" in ran.err):
             return b""
         raise ConfigurationError(f"the crontab cannot be read: {ran.said or f'status {ran.status}'}")
 

@@ -17,7 +17,8 @@ from nightcrew.schedule.protocol import Job
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
 _PATIENCE = 30.0
-_NOT_FOUND = 127
+NOT_FOUND = 127
+"""What a command answers, as a shell says it, whose program is missing."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> Ran:
             argv, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False
         )
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        return Ran(_NOT_FOUND, b"", f"{argv[0]}: {error.strerror}".encode())
+        return Ran(NOT_FOUND, b"", f"{argv[0]}: {error.strerror}".encode())
     except subprocess.TimeoutExpired:
         raise TransientError(f"{argv[0]} {argv[1]} did not answer within {_PATIENCE:.0f} seconds") from None
     return Ran(done.returncode, done.stdout, done.stderr)

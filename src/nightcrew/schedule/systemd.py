@@ -20,6 +20,8 @@ Description=nightcrew: the schedule {name} of {root}
 Type=oneshot
 # 1 says that a person should look, not that something failed.
 SuccessExitStatus=1
+# As Ctrl-C does: it stops before the next turn. What it started is ended by itself.
+KillSignal=SIGINT
 KillMode=mixed
 TimeoutStopSec=120
 WorkingDirectory={root}

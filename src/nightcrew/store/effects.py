@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import func, insert, select, update
 
 from nightcrew.model.canonical import sha256_hex
+from nightcrew.model.errors import IntegrityError
 from nightcrew.store import ledger, rows
 from nightcrew.store.schema_outside import effects
 from nightcrew.store.store import Tx
@@ -54,7 +55,7 @@ def plan(tx: Tx, *, kind: str, subject: str, doc: Mapping[str, Any], actor: str 
     """
     mine = (effects.c.kind == kind) & (effects.c.subject == subject)
     text = rows.storable(rows.to_json(dict(doc)), where="an effect") or "{}"
-    digest = sha256_hex(text.encode())[:16]
+    digest = _digest(text)
     before = tx.connection.execute(
         select(effects.c.key).where(mine, effects.c.state != "replaced").order_by(effects.c.id.desc()).limit(1)
     ).scalar()
@@ -73,6 +74,17 @@ def plan(tx: Tx, *, kind: str, subject: str, doc: Mapping[str, Any], actor: str 
     )  # fmt: skip
     _log(tx, subject, "plan", actor, kind=kind, key=key)
     return True
+
+
+def verify(tx: Tx, effect: Effect) -> None:
+    """Raises IntegrityError unless the effect is what the sealed ledger says was planned; a row proves nothing."""
+    if effect.key.rpartition(":")[2] == _digest(rows.to_json(effect.doc)):
+        for entry in ledger.entries(tx, subject=f"forge:{effect.subject}"):
+            said = ledger.data(entry)
+            if entry.action == "effect.plan" and (said.get("key"), said.get("kind")) == (effect.key, effect.kind):
+                ledger.check(tx, entry)
+                return
+    raise IntegrityError(f"effect {effect.id} is not what the ledger says was planned")
 
 
 def due(tx: Tx, *, limit: int = 500) -> builtins.list[Effect]:
@@ -131,6 +143,10 @@ def try_again(tx: Tx, *, actor: str = "forge") -> int:
         tx.connection.execute(update(effects).where(effects.c.state == "failed").values(values))
         ledger.append(tx, actor=actor, action="effect.again", subject="forge", data={"count": count})
     return int(count)
+
+
+def _digest(text: str) -> str:
+    return sha256_hex(text.encode())[:32]
 
 
 def _set(tx: Tx, number: int, values: Mapping[str, Any]) -> None:

@@ -76,9 +76,7 @@ def _times(schedule: Schedule) -> tuple[Any, ...]:
 
 
 def _log(tx: Tx, name: str, what: str, actor: str, doc: dict[str, Any]) -> None:
-    # Of the variables the names are enough: values name the folders of a person.
-    said = {**doc, "environment": sorted(doc["environment"])} if doc else doc
-    ledger.append(tx, actor=actor, action=f"schedule.{what}", subject=f"schedule:{name}", data=said)
+    ledger.append(tx, actor=actor, action=f"schedule.{what}", subject=f"schedule:{name}", data=doc)
 
 
 def _kept(row: Mapping[Any, Any]) -> Kept:

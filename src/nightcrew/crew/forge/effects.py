@@ -9,14 +9,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
 from nightcrew.crew.forge import checks, code_scanning, pull_requests, states
-from nightcrew.crew.forge.errors import ForgeAway, ForgeRefused
+from nightcrew.crew.forge.errors import ForgeRefused
 from nightcrew.crew.forge.planned import CHECK, ISSUE, PULL, PUSH, SARIF, Branch
 from nightcrew.crew.forge.pushing import Pusher
 from nightcrew.crew.forge.repository import Forge
 from nightcrew.crew.project import Project
+from nightcrew.model.errors import ConfigurationError, NightcrewError, TransientError
 from nightcrew.reliability import FailureClass, Retry, classify
 from nightcrew.store import effects
 from nightcrew.store.effects import Effect
@@ -49,13 +51,16 @@ def work(project: Project, forge: Forge, pusher: Callable[[], Pusher], worked: W
         if effect.subject in held and effect.kind.startswith(_BEFORE):
             continue
         try:
+            with project.store.read() as tx:
+                effects.verify(tx, effect)
             result = _bring(forge, pusher, effect)
-        except (ForgeAway, ForgeRefused) as error:
+        except NightcrewError as error:
             failure = classify(error)
-            _put_off(project, effect, error, failure.retry_after)
+            passes = isinstance(error, TransientError)
+            _put_off(project, effect, error, failure.retry_after, passes=passes)
             worked.problems.append(f"{effect.subject}: {effect.kind}: {error}")
-            failed_in_a_row = failed_in_a_row + 1 if isinstance(error, ForgeAway) else 0
-            over = failure.kind is FailureClass.RATE_LIMIT or getattr(error, "status", 0) == 401
+            failed_in_a_row = failed_in_a_row + 1 if passes else 0
+            over = failure.kind is FailureClass.RATE_LIMIT or _has_no_token(error)
             if over or failed_in_a_row >= 2:
                 worked.held_up = True  # What holds up one request holds up the next.
                 return
@@ -84,8 +89,15 @@ def _bring(forge: Forge, pusher: Callable[[], Pusher], effect: Effect) -> dict[s
     raise AssertionError(f"nobody plans {effect.kind}")
 
 
-def _put_off(project: Project, effect: Effect, error: ForgeAway | ForgeRefused, asked: float | None) -> None:
+def _has_no_token(error: NightcrewError) -> bool:
+    """Whether GitHub does not take the token, or there is none to be had."""
+    if isinstance(error, ForgeRefused):
+        return error.status == HTTPStatus.UNAUTHORIZED or error.failure.error == "NoToken"
+    return isinstance(error, ConfigurationError)
+
+
+def _put_off(project: Project, effect: Effect, error: NightcrewError, asked: float | None, *, passes: bool) -> None:
     with project.store.begin() as tx:
         wait = _AGAIN.delay(effect.attempts + 1, asked)
-        again = tx.now() + timedelta(seconds=wait) if isinstance(error, ForgeAway) else None
+        again = tx.now() + timedelta(seconds=wait) if passes else None
         effects.fail(tx, effect, str(error), next_at=again)

@@ -1,11 +1,22 @@
 """Whether GitHub can be used as the settings ask: for ``nightcrew doctor``."""
 
+from pydantic import TypeAdapter
+
+from nightcrew.approvals.github import GithubKey
 from nightcrew.crew.forge.errors import ForgeRefused
 from nightcrew.crew.forge.pushing import remote_of
-from nightcrew.crew.forge.repository import connect
+from nightcrew.crew.forge.repository import Answered, connect
 from nightcrew.crew.project import Project
+from nightcrew.model.statement import SignerKind
 from nightcrew.reliability import Failure, FailureClass
 from nightcrew.store import effects
+
+
+class _User(Answered):
+    login: str
+
+
+_USER: TypeAdapter[_User] = TypeAdapter(_User)
 
 
 def look(project: Project) -> str:
@@ -28,6 +39,23 @@ def look(project: Project) -> str:
         if on
     ]
     return f"{settings.repository} ({', '.join(used)}); branches to {remote.shown}"
+
+
+def reviews_itself(project: Project) -> str:
+    """The enrolled reviewer whose own account the token is of, if GitHub says so; empty if it is nobody's.
+
+    What may write as a reviewer could approve as that reviewer.
+    """
+    logins = {
+        GithubKey.read(reviewer.public_key).login.lower(): reviewer.name
+        for reviewer in project.anchor.reviewers(project.repository_id)
+        if reviewer.active and reviewer.kind is SignerKind.GITHUB
+    }
+    if not logins:
+        return ""
+    with connect(project.settings.github) as forge:
+        user = forge.api.get("/user", _USER, absent=(401, 403, 404))
+    return logins.get(user.login.lower(), "") if user else ""
 
 
 def waits(project: Project) -> str:

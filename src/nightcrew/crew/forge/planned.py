@@ -87,7 +87,9 @@ def _is_settled(tx: Tx, ticket: Ticket, planned: list[Effect], last_kind: str) -
 def plan_change(project: Project, tx: Tx, ticket: Ticket, place: Place) -> int:
     """Plan branch, pull request, checks and findings of one ticket; gives how many effects are new."""
     settings = project.settings.github
-    written = handoffs.list(tx, ticket=ticket.id)
+    # What is published is what the sealed ledger says: rows alone could claim any commit, and any verdict.
+    ticket = tickets.verify_row(tx, ticket.id)
+    written = [handoffs.verify(tx, one.id) for one in handoffs.list(tx, ticket=ticket.id)]
     new = 0
     shown = _is_shown(tx, ticket) and ticket.head not in place.landed
     if shown and ticket.head is not None:
@@ -108,6 +110,7 @@ def plan_issues(project: Project, tx: Tx, ticket: Ticket, place: Place) -> int:
     if not project.settings.github.issues:
         return 0
     new = 0
+    ticket = tickets.verify_row(tx, ticket.id)
     for number in _issues(tx, ticket, place.source):
         spoken = _spoken(project, tx, ticket, number, place)
         new += effects.plan(tx, kind=f"{ISSUE}{number}", subject=ticket.id, doc=spoken.plain())
@@ -195,9 +198,16 @@ def _spoken(project: Project, tx: Tx, ticket: Ticket, number: int, place: Place)
 
 
 def _issues(tx: Tx, ticket: Ticket, source: str) -> list[int]:
-    """The numbers of the issues that the ticket stands for."""
+    """The numbers of the issues that the ticket stands for, and that the sealed ledger says were linked with it."""
     found = [link.ref for link in links.list(tx, ticket=ticket.id) if link.source == source]
-    return [int(ref) for ref in found if ref.isdecimal()]
+    if not found:
+        return []
+    linked = set()
+    for entry in ledger.entries(tx, subject=f"link:{ticket.id}"):
+        ledger.check(tx, entry)
+        said = ledger.data(entry)
+        linked.add((said.get("source"), said.get("ref")))
+    return [int(ref) for ref in found if (source, ref) in linked and ref.isdecimal()]
 
 
 def _ours(written: Iterable[Handoff], head: str) -> tuple[str, ...]:

@@ -44,7 +44,6 @@ class _Pull(Answered):
     draft: bool = False
     merged_at: str | None = None
     head: _Side
-    base: _Side
 
 
 _PULL: TypeAdapter[_Pull] = TypeAdapter(_Pull)
@@ -98,9 +97,9 @@ def _open(forge: Forge, wanted: Wanted) -> _Pull:
 
 
 def _changed(forge: Forge, pull: _Pull, wanted: Wanted) -> _Pull:
-    same = (pull.title, _lines(pull.body), pull.base.ref) == (wanted.title, _lines(wanted.body), wanted.base)
-    if not same or wanted.closed:
-        body = {"title": wanted.title, "body": wanted.body, "base": wanted.base}
+    # Its base is not set again: a person may have chosen another.
+    if (pull.title, _lines(pull.body)) != (wanted.title, _lines(wanted.body)) or wanted.closed:
+        body = {"title": wanted.title, "body": wanted.body}
         state = "closed" if wanted.closed else "open"
         pull = forge.api.patch(forge.at(f"/pulls/{pull.number}"), {**body, "state": state}, _PULL) or pull
     if pull.draft != wanted.draft and not wanted.closed:

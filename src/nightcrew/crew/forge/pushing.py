@@ -128,7 +128,12 @@ class Pusher:
         raise PushFailed(told)
 
     def _environment(self) -> dict[str, str]:
-        configuration = {"http.followRedirects": "false", "core.sshCommand": _SSH}
+        configuration = {
+            "http.followRedirects": "false",
+            "http.lowSpeedLimit": "1000",  # bytes a second
+            "http.lowSpeedTime": "30",
+            "core.sshCommand": _SSH,
+        }
         if header := self._header():
             scope = "{0.scheme}://{0.netloc}/".format(urlsplit(self.remote.url))
             configuration[f"http.{scope}.extraHeader"] = f"Authorization: Basic {header}"

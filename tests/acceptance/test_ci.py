@@ -1,0 +1,279 @@
+"""The workflow for GitHub Actions: what it says, and its commands run in order, as a runner would run them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nightcrew.crew.ci import WORKFLOW, github_workflow
+from nightcrew.crew.sealed import seal, unseal
+from nightcrew.model.errors import IntegrityError, UsageError
+from nightcrew.model.settings import Settings
+
+EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}")
+SETTINGS = '[checks]\nscanners = ["ruff-s"]\n'
+KEY = "0123456789abcdef0123456789abcdef"
+WITH_GITHUB = Settings.read(
+    {
+        "github": {"repository": "ada/sums", "code_scanning": True},
+        "agents": {"build": {"brains": ["api"]}},
+        "brains": {"api": {"kind": "model", "model": "anthropic:claude"}},
+    },
+    source="test",
+)
+
+
+def steps(workflow: dict[str, Any], job: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = workflow["jobs"][job]["steps"]
+    return found
+
+
+class TestText:
+    """What the workflow says, for plain settings and for those that ask for all of it."""
+
+    @pytest.fixture(params=[Settings(), WITH_GITHUB], ids=["plain", "github"])
+    def text(self, request: pytest.FixtureRequest) -> str:
+        return github_workflow(request.param)
+
+    def test_it_fits_the_published_schema(self, text: str, tmp_path: Path) -> None:
+        (tmp_path / "nightcrew.yml").write_text(text)
+        argv = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+        done = subprocess.run([*argv, str(tmp_path / "nightcrew.yml")], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+    def test_a_scanner_of_workflows_finds_no_weakness(self, text: str, tmp_path: Path) -> None:
+        path = tmp_path / ".github" / "workflows" / "nightcrew.yml"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        argv = [str(Path(sys.executable).with_name("zizmor")), "--offline", "--no-progress", "--format", "plain"]
+        done = subprocess.run([*argv, str(path)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+    def test_no_data_of_others_stands_in_a_command(self, text: str) -> None:
+        workflow = yaml.safe_load(text)
+        commands = [step["run"] for job in workflow["jobs"] for step in steps(workflow, job) if "run" in step]
+        assert len(commands) == 7
+        for command in commands:
+            assert "${{" not in command
+            done = subprocess.run(["bash", "-n"], input=command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+
+    def test_a_pull_request_gets_no_secret_and_may_only_read(self, text: str) -> None:
+        workflow = yaml.safe_load(text)
+        assert workflow["permissions"] == {}
+        assert set(workflow[True]) == {
+            "schedule",
+            "workflow_dispatch",
+            "pull_request",
+            "merge_group",
+        }  # "on" in YAML 1.1
+        assert workflow["jobs"]["gate"]["permissions"] == {"contents": "read"}
+        assert "secrets." not in json.dumps(workflow["jobs"]["gate"])
+        for job in ("shift", "gate"):
+            assert steps(workflow, job)[0]["with"]["persist-credentials"] is False
+
+    def test_actions_are_pinned_to_commits(self, text: str) -> None:
+        used = re.findall(r"uses: (\S+)  # v[0-9.]+$", text, re.MULTILINE)
+        assert len(used) == text.count(" uses: ")
+        assert all(re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40}", one) for one in used)
+
+
+def test_only_what_the_settings_switch_on_is_permitted() -> None:
+    plain, full = (yaml.safe_load(github_workflow(one))["jobs"]["shift"] for one in (Settings(), WITH_GITHUB))
+    assert plain["permissions"] == {"contents": "read"}
+    writable = {"contents", "issues", "pull-requests", "checks", "statuses", "security-events"}
+    assert full["permissions"] == dict.fromkeys(writable, "write")
+    shift = next(step for step in full["steps"] if step["name"] == "Run the shift")
+    assert shift["env"] == {
+        "ANTHROPIC_API_KEY": "${{ secrets.ANTHROPIC_API_KEY }}",
+        "GITHUB_TOKEN": "${{ github.token }}",
+    }
+
+
+@dataclass
+class Runner:
+    """A machine that runs one job of the workflow: a new home and a new clone, as GitHub gives one."""
+
+    folder: Path
+    source: Path
+    cache: Path
+    values: dict[str, str]
+    environment: dict[str, str]
+    said: dict[str, "subprocess.CompletedProcess[str]"] = field(default_factory=dict)
+
+    @property
+    def repo(self) -> Path:
+        return self.folder / "repo"
+
+    @property
+    def summary(self) -> str:
+        return (self.folder / "summary.md").read_text()
+
+    def run(self, job: str, *, but: str = "") -> None:
+        """Run the steps of ``job`` ``but`` one until one fails; the last entry of ``said`` is that one then."""
+        workflow = yaml.safe_load((self.source / WORKFLOW).read_text())
+        for name in ("home", "temp"):
+            (self.folder / name).mkdir(parents=True)
+        (self.folder / "summary.md").touch()
+        kept = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ}
+        base = {
+            **kept,
+            **self.environment,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(self.folder / "home"),
+            "RUNNER_TEMP": str(self.folder / "temp"),
+            "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
+            **self._filled(workflow["env"]),
+            **self._filled(workflow["jobs"][job].get("env", {})),
+        }
+        for step in steps(workflow, job):
+            if "uses" in step:
+                self._action(step["uses"].partition("@")[0])
+                continue
+            if step["name"] == but:
+                continue
+            script = self.folder / "step.sh"
+            script.write_text(step["run"])
+            done = subprocess.run(
+                # As `shell: bash` is run by GitHub.
+                ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)],
+                cwd=self.repo,
+                env={**base, **self._filled(step.get("env", {}))},
+                capture_output=True,
+                text=True,
+                timeout=240,
+            )
+            self.said[step["name"]] = done
+            if done.returncode:
+                return
+
+    def _filled(self, variables: dict[str, str]) -> dict[str, str]:
+        return {name: EXPRESSION.sub(self._value, str(value)) for name, value in variables.items()}
+
+    def _value(self, found: "re.Match[str]") -> str:
+        return next((self.values[part.strip()] for part in found[1].split("||") if part.strip() in self.values), "")
+
+    def _action(self, name: str) -> None:
+        sealed = self.folder / "temp" / "nightcrew-state.sealed"
+        if name == "actions/checkout":
+            subprocess.run(["git", "clone", "--quiet", str(self.source), str(self.repo)], check=True)
+        elif name == "actions/cache/restore" and self.cache.exists():
+            shutil.copyfile(self.cache, sealed)
+        elif name == "actions/cache/save":
+            shutil.copyfile(sealed, self.cache)
+
+
+@pytest.fixture
+def source(bare_project: Any) -> Any:
+    """The repository on the server, with the workflow that nightcrew wrote for it."""
+    bare_project.commit({"nightcrew.toml": SETTINGS})
+    done = bare_project("init", "--yes", "--ci", "github")
+    assert done.status == 0, done.err
+    bare_project.commit({WORKFLOW: (bare_project.folder / WORKFLOW).read_bytes()}, "Nightcrew")
+    return bare_project
+
+
+def runner(source: Any, name: str, **values: str) -> Runner:
+    known = {key.replace("__", "."): value for key, value in values.items()}
+    folder = source.home.parent
+    person = {key: value for key, value in source.environment.items() if key.startswith("GIT_")}
+    return Runner(folder / name, source.folder, folder / "cache", known, person)
+
+
+def test_a_workflow_that_was_changed_is_never_written_over(source: Any) -> None:
+    assert source("init", "--yes", "--ci", "github").status == 0
+    path = source.folder / WORKFLOW
+    path.write_text(path.read_text().replace("17 2 * * *", "30 4 * * *"))
+    done = source("init", "--yes", "--ci", "github")
+    assert (done.status, '-    - cron: "30 4 * * *"' in done.out) == (1, True)
+    assert "30 4 * * *" in path.read_text()
+    assert source("init", "--yes", "--ci", "jenkins").status == 2
+    path.unlink()
+    path.symlink_to(source.home / "elsewhere.yml")
+    done = source("init", "--yes", "--ci", "github")
+    assert (done.status, (source.home / "elsewhere.yml").exists()) == (3, False)
+
+
+def test_the_state_of_one_night_is_there_in_the_next(source: Any) -> None:
+    """Two machines that have nothing in common but the sealed file: what the first did, the second knows."""
+    without = runner(source, "without")
+    without.run("shift", but="Install nightcrew")
+    assert "gh secret set NIGHTCREW_STATE_KEY" in without.said["Restore the state"].stdout
+    assert without.said["Restore the state"].returncode == 1
+    # Work of the first night, without the minutes that it would take: a ticket, and a branch with a commit of its own.
+    work = "nightcrew ticket add Note; git branch nightcrew/kept $(git commit-tree -m Kept HEAD^{tree} -p HEAD)"
+    path = source.folder / WORKFLOW
+    path.write_text(path.read_text().replace("nightcrew shift --", f"{work}; nightcrew shift --agent qa --"))
+    secret = {"secrets__NIGHTCREW_STATE_KEY": KEY}
+    first = runner(source, "first", **secret)
+    (source.folder / "nightcrew.toml").write_text("[checks]\nscanners = []\nlint = false\n")
+    source.git("commit", "--quiet", "--all", "--message", "Work")
+    first.run("shift")
+    assert list(first.said)[-1] == "Save the state", first.said
+    shift = first.said["Run the shift"]
+    assert shift.returncode == 0, shift.stderr
+    marks = re.findall(r"^::(?:stop-commands::)?([0-9a-f]{32})(?:::)?$", shift.stdout, re.MULTILINE)
+    assert len(marks) == 2
+    assert marks[0] == marks[1]
+    assert first.summary.startswith("# Shift N-0001")
+    assert b"Note" not in first.cache.read_bytes()
+    path.write_text(path.read_text().replace(work, "nightcrew ticket list --json; nightcrew audit verify"))
+    source.git("commit", "--quiet", "--all", "--message", "Rest")
+    second = runner(source, "second", **secret)
+    second.run("shift", but="Install nightcrew")
+    assert list(second.said)[-1] == "Save the state", second.said
+    assert second.summary.startswith("# Shift N-0002")
+    assert '"title": "Note"' in second.said["Run the shift"].stdout
+    assert "everything fits" in second.said["Run the shift"].stdout
+    argv = ["git", "log", "-1", "--format=%s", "nightcrew/kept"]
+    assert subprocess.run(argv, cwd=second.repo, capture_output=True, text=True, check=True).stdout == "Kept\n"
+
+
+def test_the_gate_looks_at_what_a_pull_request_brings_from_its_base(source: Any) -> None:
+    start = source.git("rev-parse", "HEAD")
+    base = source.commit({"later.py": "import os\n"}, "Main goes on")
+    source.git("switch", "--quiet", "--create", "change", start)
+    # A module that would run in the place of what the gate itself runs, if the gate stood in the change's folder.
+    head = source.commit({"more.py": '"""More."""\n', "pip.py": "raise SystemExit(1)\n"}, "Add more")
+    gate = runner(
+        source,
+        "gate",
+        github__event__pull_request__base__sha=base,
+        github__event__pull_request__head__sha=head,
+    )
+    gate.run("gate")
+    checked = gate.said["Check what head has and base has not"]
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "2 files" in gate.summary
+    assert "passed" in gate.summary
+    assert "later.py" not in checked.stdout
+    assert (gate.folder / "temp" / "nightcrew.sarif").exists()
+
+
+def test_a_state_is_saved_only_with_a_key_and_restored_only_where_none_is(project: Any) -> None:
+    sealed = project.folder.parent / "state.sealed"
+    assert project("state", "save", str(sealed)).status == 4
+    project.more["NIGHTCREW_STATE_KEY"] = KEY
+    assert project("state", "save", str(sealed)).status == 0
+    done = project("state", "restore", str(sealed))
+    assert (done.status, "only where there is none" in done.err) == (3, True)
+
+
+def test_what_is_sealed_opens_only_whole_and_with_its_key() -> None:
+    sealed = seal(b"state", KEY)
+    assert unseal(sealed, KEY) == b"state"
+    assert seal(b"state", KEY) != sealed
+    wrong = [(sealed, KEY[::-1]), (sealed[:-1] + bytes([sealed[-1] ^ 1]), KEY), (sealed[:30], KEY), (b"", KEY)]
+    for data, key in wrong:
+        with pytest.raises(IntegrityError):
+            unseal(data, key)
+    with pytest.raises(UsageError):
+        seal(b"state", "short")

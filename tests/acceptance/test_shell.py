@@ -13,6 +13,10 @@ import pytest
 from nightcrew.cli import COMMANDS, completing
 from nightcrew.cli.described import described
 from nightcrew.cli.manual import ENVIRONMENT, Item, Page, main_page, page_of, roff, text
+from nightcrew.crew.project import open_project
+from nightcrew.model.scheduling import Schedule
+from nightcrew.model.ticket import Event
+from nightcrew.store import schedules, shifts, tickets
 
 SHELLS = Path(completing.__file__).parent / "shells"
 ASK = """
@@ -139,7 +143,7 @@ class TestHelp:
         assert (done.status, "--depends T-1,T-2" in done.out) == (0, True)
         assert cli("help", "nc-busy").out.startswith("# NC-BUSY")
         done = cli("help", "tickets", "--json")
-        assert (done.status, done.error()["message"]) == (4, "there is no command tickets")
+        assert (done.status, done.error()["message"]) == (2, "there is no command tickets")
 
     def test_manual_pages_are_what_man_reads(self, cli: Any) -> None:
         done = cli("man", "--output", str(cli.folder / "man1"), "--json")
@@ -174,6 +178,33 @@ class TestAlone:
         found = project("--repo", str(project.folder), "--json")
         assert found.json()["tickets"] == {"open": 1}
         assert found.json()["shift"] is None
+
+    def test_done_is_what_the_report_says_and_waiting_what_is_so_now(
+        self, project: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in project.environment.items():
+            monkeypatch.setenv(name, value)
+        opened = open_project(project.folder)
+        with opened.store.begin() as tx:
+            aside = tickets.add(tx, actor="human", title="Odd")
+            note = "broke \x1b[2J twice"
+            tickets.apply(tx, aside.id, Event.QUARANTINE, actor="human", note=note)
+            shift = shifts.start(tx, agents=["build"])
+            report = {"merged": [{"ticket": "T-0009", "title": "Sort"}], "deferred": "damaged", "not_checked": [{}]}
+            shifts.end(tx, shift.id, outcome="out_of_budget", report=report)
+            schedules.save(tx, Schedule(at=("02:30",), zone="Europe/Berlin"))
+        opened.close()
+        done = project()
+        assert done.status == 1
+        for said in (
+            "out of budget; 1 merged, 1 not checked.",
+            "T-0009 Sort",
+            f"{aside.id} broke \\x1b[2J twice",
+            "02:30 CE",
+            "(nightly)",
+            f"Next: nightcrew ticket show {aside.id}",
+        ):
+            assert said in done.out, done.out
 
     def test_without_a_crew_it_says_how_to_use_it(self, cli: Any) -> None:
         done = cli()

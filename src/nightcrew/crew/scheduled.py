@@ -16,7 +16,7 @@ from nightcrew.model.scheduling import Schedule, ends
 from nightcrew.schedule import captured, kept
 from nightcrew.schedule.firing import Firer, Ran
 from nightcrew.schedule.zones import zone_of
-from nightcrew.store import firings, shifts
+from nightcrew.store import firings, schedules, shifts
 from nightcrew.store.firings import Firing
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def fire(project: Project, name: str, *, on_progress: "OnProgress | None" = None
 
     Raises NotFoundError, and what ``run_shift`` raises; a person is told at once of a night that could not begin.
     """
+    with project.store.read() as tx:
+        schedules.get(tx, name)
     _turn_over(log_of(project.root, name))
     called = project.clock()
     try:

@@ -78,7 +78,7 @@ class Installed:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A schedule as it would be installed, its job, the environment that was captured, and what was left out of that."""
+    """A schedule as it would be installed: its job, the environment that was captured, what was left out of that."""
 
     schedule: Schedule
     job: Job
@@ -199,10 +199,10 @@ def history(project: Project, name: str | None = None, *, limit: int = 20) -> li
 
 def keys_at_night(project: Project) -> tuple[KeyAtNight, ...]:
     """Where each key that the settings name is found by a run that has no terminal's environment; none is read."""
-    kept, found = credentials.references(), []
+    known, found = credentials.references(), []
     for name in names_in_settings(project.settings):
-        if name in kept:
-            found.append(KeyAtNight(name, kept[name].place, kept[name].detail, ""))
+        if name in known:
+            found.append(KeyAtNight(name, known[name].place, known[name].detail, ""))
         elif credentials.has(name):
             warning = (
                 f"{name} is only in this terminal's environment, a run at night has none: nightcrew key add {name}"

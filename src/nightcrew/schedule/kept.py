@@ -1,8 +1,7 @@
 """Where the captured environment of each schedule lies: in the user's configuration directory, not in the store.
 
-It says which programs a run starts and where its trust anchor is. Whoever could write it could have nightcrew itself run
-a program of his, or believe reviewers of his; and the store is in the repository's folder, where an agent that broke
-out of its sandbox may come to.
+It says which programs a run starts and where its trust anchor is. Whoever could write it could have nightcrew itself
+run a program of his, or believe reviewers of his; and of the store it is assumed that an agent may write it.
 """
 
 import json

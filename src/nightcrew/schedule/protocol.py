@@ -19,8 +19,8 @@ class Job:
 
     ``id`` is stable and the same for no two repositories or schedules: letters, digits and ``-``. ``argv`` begins with
     an absolute path. ``environment`` is what must be set for ``argv`` to find the schedule; all else that a run sees,
-    ``fire`` sets itself from what was captured. It never holds a secret. ``log`` takes what the call writes; its directory
-    is there.
+    ``fire`` sets itself from what was captured. It never holds a secret. ``log`` takes what the call writes; its
+    directory is there.
     """
 
     id: str

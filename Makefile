@@ -20,7 +20,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP) agents loreconvo
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal --durations=25
 
 loreconvo: $(LORECONVO)  ## the real LoreConvo that the tests talk to, in an environment of its own
 

@@ -36,6 +36,10 @@ class Issue:
     state: str = "open"
     comments: dict[int, str] = field(default_factory=dict)
     pull_request: bool = False
+    moved: int | None = None
+    """The number it has in another repository, which it was transferred to."""
+    strangers: set[int] = field(default_factory=set)
+    """Those of its comments that somebody without any right in the repository wrote."""
 
 
 @dataclass
@@ -63,6 +67,7 @@ class Forge(Github):
         self.is_app = True
         self.login = "crew"
         self.may_push = True
+        self.private = True
         self.scans = True
         self.drafts = True
         self.reached = threading.Event()
@@ -226,7 +231,8 @@ class _ForgeHandler(_Handler):
             "id": 1296269,
             "name": forge.repository.split("/")[1],
             "full_name": forge.repository,
-            "private": True,
+            "private": forge.private,
+            "visibility": "private" if forge.private else "public",
             "default_branch": "main",
             "permissions": permissions,
         }
@@ -244,7 +250,9 @@ class _ForgeHandler(_Handler):
             return self._edit_comment(int(parts[2]), body)
         issue = forge.issues.get(int(parts[1]))
         if issue is None:
-            return 404, self._problem("Not Found", 404)
+            return 410, self._problem("This issue was deleted", 410)
+        if issue.moved is not None:
+            return self._moved(issue, parts)
         if parts[2:] == ["comments"]:
             if self.command == "POST":
                 number = forge.next()
@@ -256,6 +264,14 @@ class _ForgeHandler(_Handler):
         if self.command == "PATCH":
             issue.state = body.get("state", issue.state)
         return 200, self._issue(issue)
+
+    def _moved(self, issue: Issue, parts: list[str]) -> Answer:
+        """GitHub redirects to the repository that the issue is in now."""
+        if self.command != "GET" or parts[2:]:
+            return 301, {"message": "Moved Permanently", "url": "", "documentation_url": ""}
+        there = "octo-org/elsewhere"
+        found = self._issue(issue) | {"number": issue.moved, "html_url": f"https://github.com/{there}/issues/1"}
+        return 200, found | {"repository_url": f"{self.github.url}/repos/{there}"}
 
     def _labels(self, issue: Issue, parts: list[str], body: Any) -> Answer:
         if self.command == "DELETE":
@@ -278,7 +294,14 @@ class _ForgeHandler(_Handler):
 
     def _comment(self, issue: Issue, number: int) -> dict[str, Any]:
         html = f"https://github.com/{self.github.repository}/issues/{issue.number}#issuecomment-{number}"
-        return {"id": number, "body": issue.comments[number], "html_url": html, "user": self._user("crew", "User")}
+        stranger = number in issue.strangers
+        return {
+            "id": number,
+            "body": issue.comments[number],
+            "html_url": html,
+            "user": self._user("eve" if stranger else "crew", "User"),
+            "author_association": "NONE" if stranger else "COLLABORATOR",
+        }
 
     def _issue(self, issue: Issue) -> dict[str, Any]:
         own = f"https://github.com/{self.github.repository}/issues/{issue.number}"
@@ -290,6 +313,7 @@ class _ForgeHandler(_Handler):
             "title": issue.title,
             "body": issue.body,
             "html_url": own,
+            "repository_url": f"{self.github.url}/repos/{self.github.repository}",
             "state": issue.state,
             "user": self._user("grace", "User"),
             "author_association": "NONE",

@@ -4,11 +4,20 @@ It is installed from the package index into an environment of its own by the tes
 """
 
 import os
+import socket
+import sqlite3
+import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
+
+from nightcrew.crew.loreconvo_server import environment
 
 BIN = Path(os.environ.get("NIGHTCREW_TEST_LORECONVO", Path(__file__).parents[1] / ".venv" / "loreconvo")) / "bin"
 MISSING = "LoreConvo could not be installed when the tests were set up: it was NOT talked to (run: make loreconvo)"
@@ -50,6 +59,90 @@ for line in sys.stdin.buffer:
 server.stdin.close()
 sys.exit(server.wait())
 '''
+
+
+RELAY = """
+import socket, sys, threading
+there = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+
+def answers():
+    for line in there.makefile("rb"):
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+threading.Thread(target=answers, daemon=True).start()
+for line in sys.stdin.buffer:
+    if any(word.encode() in line for word in sys.argv[2:]):
+        sys.exit(1)
+    there.sendall(line)
+"""
+
+
+@dataclass
+class Kept:
+    """A LoreConvo that runs on between conversations, since to start it costs most; and how many there were."""
+
+    port: int
+    database: Path
+    conversations: int = 0
+
+    def forget(self) -> None:
+        """Empty its database for the next test."""
+        with sqlite3.connect(self.database) as connection:
+            connection.execute("DELETE FROM sessions")
+        connection.close()
+        self.conversations = 0
+
+    def argv(self, *chokes_on: str) -> list[str]:
+        """What talks to it as to one that was just started, and dies of a message with one of these words in it."""
+        return [sys.executable, "-IS", "-c", RELAY, str(self.port), *chokes_on]
+
+
+@contextmanager
+def kept_running(home: Path) -> Iterator[Kept]:
+    """The real LoreConvo in the environment that nightcrew gives it, talked to by ``Kept.argv``."""
+    database = home / "sessions.db"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as door,
+        subprocess.Popen(
+            [program()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**environment(), "HOME": str(home), "LORECONVO_DB": str(database)},
+        ) as server,
+    ):
+        assert server.stdin is not None
+        assert server.stdout is not None
+        kept, callers = Kept(door.getsockname()[1], database), list[socket.socket]()
+
+        def answer() -> None:
+            for line in server.stdout or ():
+                try:
+                    callers[-1].sendall(line)
+                except OSError:
+                    continue  # It was for one that has gone.
+
+        def listen() -> None:
+            while True:
+                try:
+                    caller, _ = door.accept()
+                except OSError:
+                    return
+                callers.append(caller)
+                kept.conversations += 1
+                with caller:
+                    for line in caller.makefile("rb"):
+                        server.stdin.write(line)  # type: ignore[union-attr]
+                        server.stdin.flush()  # type: ignore[union-attr]
+
+        for work in (answer, listen):
+            threading.Thread(target=work, daemon=True).start()
+        try:
+            yield kept
+        finally:
+            door.shutdown(socket.SHUT_RDWR)
+            server.kill()
 
 
 def program() -> str:

@@ -6,11 +6,13 @@ no secret. A repository cannot say where a key lies: what a repository holds, ag
 """
 
 import contextlib
+import fcntl
 import os
 import re
 import stat
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -96,15 +98,15 @@ def keep_in_keychain(name: str, value: str) -> Key:
     """Put a key into the system's keychain; raises ConfigurationError if there is none that can be used."""
     _check(name)
     import keyring
-    from keyring.errors import KeyringError
 
+    hint = f"Keep it in a file of your own: nightcrew key add {name} --file PATH"
     try:
         keyring.set_password(_SERVICE, name, value)
-    except (KeyringError, RuntimeError, OSError) as error:
-        raise ConfigurationError(
-            f"the keychain did not take {name}: {_said(error)}",
-            hint=f"Keep it in a file of your own: nightcrew key add {name} --file PATH",
-        ) from None
+        kept = keyring.get_password(_SERVICE, name) == value  # there is a keychain that takes all and keeps nothing
+    except Exception as error:  # keychains are plug-ins, and raise what they like
+        raise ConfigurationError(f"the keychain did not take {name}: {_said(error)}", hint=hint) from None
+    if not kept:
+        raise ConfigurationError(f"the keychain did not keep {name}", hint=hint)
     return _remember(Key(name, "keychain", name))
 
 
@@ -136,20 +138,25 @@ def forget(name: str) -> Key:
 
     Raises UsageError if nothing is known of it.
     """
-    known = references()
-    key = known.pop(name, None)
-    if key is None:
-        raise UsageError(f"no key {name} is known", hint="See: nightcrew key list")
+    with _alone():
+        known = references()
+        key = known.pop(name, None)
+        if key is None:
+            raise UsageError(f"no key {name} is known", hint="See: nightcrew key list")
+        _drop(key)
+        _save(known)
+    return key
+
+
+def _drop(key: Key) -> None:
+    """Delete what is ours of a key that is kept elsewhere now, or nowhere."""
     if key.place == "keychain":
         import keyring
-        from keyring.errors import KeyringError
 
-        with contextlib.suppress(KeyringError, RuntimeError, OSError):
+        with contextlib.suppress(Exception):  # it is gone already, or there is no keychain any more
             keyring.delete_password(_SERVICE, key.detail)
-    elif Path(key.detail) == own_file(name):
+    elif Path(key.detail) == own_file(key.name):
         Path(key.detail).unlink(missing_ok=True)
-    _save(known)
-    return key
 
 
 def _read(key: Key) -> str:
@@ -158,12 +165,11 @@ def _read(key: Key) -> str:
 
 def _from_keychain(key: Key) -> str:
     import keyring
-    from keyring.errors import KeyringError
 
     hint = f"A run at night may have no keychain: keep it in a file with nightcrew key add {key.name} --file PATH"
     try:
         value = keyring.get_password(_SERVICE, key.detail)
-    except (KeyringError, RuntimeError, OSError) as error:
+    except Exception as error:  # keychains are plug-ins, and raise what they like
         raise ConfigurationError(f"{key.name} cannot be read from the keychain: {_said(error)}", hint=hint) from None
     if not value:
         raise ConfigurationError(f"{key.name} is not in the keychain any more", hint=hint)
@@ -173,24 +179,37 @@ def _from_keychain(key: Key) -> str:
 def _from_file(key: Key) -> str:
     path = Path(key.detail)
     try:
-        with path.open("rb") as stream:
+        # Not to wait for who writes into a pipe: one is refused, since it gives the key but once.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
-            data = stream.read(_LARGEST + 1)
+            data = stream.read(_LARGEST + 1) if stat.S_ISREG(mode) else b""
     except OSError as error:
         raise ConfigurationError(
             f"{key.name} cannot be read from {path}: {error.strerror}", hint=f"Run: nightcrew key add {key.name}"
         ) from None
+    if not stat.S_ISREG(mode):
+        raise ConfigurationError(f"{path} with {key.name} is not a file", hint=f"Run: nightcrew key add {key.name}")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigurationError(f"{path} with {key.name} can be read by others", hint=f"Run: chmod 600 {path}")
-    value = data.decode("utf-8", "replace").strip()
-    if not value or len(data) > _LARGEST or "\n" in value:
+    try:
+        value = data.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        value = ""
+    if not is_one_line(value) or len(data) > _LARGEST:
         raise ConfigurationError(f"{path} does not hold one line with {key.name}", hint="Put the key alone into it.")
     return value
 
 
+def is_one_line(value: str) -> bool:
+    """Whether a value can be a key: one line of text, without control characters that no header would take."""
+    return bool(value) and value.isprintable()
+
+
 def _reference(path: Path, name: str, value: object) -> Key:
     place, _, detail = str(value).partition(":")
-    if not NAME.fullmatch(name) or not detail or place not in ("keychain", "file"):
+    # A relative path would mean another file in each directory, one of which an agent may write.
+    fits = place == "keychain" or (place == "file" and detail.startswith("/") and "\0" not in detail)
+    if not NAME.fullmatch(name) or not detail or not fits:
         raise ConfigurationError(
             f"{path}: {name} does not say where a key lies", hint='Expected NAME = "keychain:NAME" or "file:/PATH".'
         )
@@ -198,8 +217,29 @@ def _reference(path: Path, name: str, value: object) -> Key:
 
 
 def _remember(key: Key) -> Key:
-    _save({**references(), key.name: key})
+    with _alone():
+        known = references()
+        before = known.get(key.name)
+        _save({**known, key.name: key})
+        if before is not None and before != key:
+            _drop(before)
     return key
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """No other process changes the list of keys meanwhile: each writes all of it."""
+    directory = _file().parent
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError(f"{directory} cannot be written: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _save(known: dict[str, Key]) -> None:

@@ -25,10 +25,11 @@ def test_issue_goes_through_review_build_qa_and_security_and_becomes_a_pull_requ
         project.git("remote", "add", "origin", forge.remote)
         configure(project, f'[agents.build]\nbrains = ["it"]\n{brain("model", model.url)}')
         configure(project, f'[github]\nrepository = "{forge.repository}"\napi = "{forge.url}"')
+        settings = project.folder / "nightcrew.toml"  # the other scanners are tested elsewhere
+        settings.write_text(settings.read_text().replace("[checks]", '[checks]\nlint = false\nscanners = ["bandit"]'))
         issue = forge.issue("Add triple", "nightcrew", "severity: high", body="With a test. Closes #1", number=17)
         forge.issue("Not for the crew", "question", number=18)
 
-        assert "nightcrew key add GITHUB_TOKEN" in project("doctor").out
         project.more["GITHUB_TOKEN"] = forge.token
 
         # The issue is brought in, and waits for a person; GitHub is cut off while it is said so.
@@ -49,16 +50,12 @@ def test_issue_goes_through_review_build_qa_and_security_and_becomes_a_pull_requ
         assert not forge.pulls
         assert forge.branches()["nightcrew/T-0001"] == report["merged"][0]["head"]
 
-        assert project("sync").status == 1, "GitHub asked to be left alone for an hour"
-        assert not forge.pulls
         wind(project)
         forge.fail(Fault(method="POST", path="/pulls", how="cut"))
         forge.fail(Fault(method="POST", path="/check-runs", status=500))
-        for _ in range(3):
-            done = project("sync", "--json")
-            if done.status == 0:
-                break
-            wind(project)
+        assert project("sync").status == 1
+        wind(project)
+        done = project("sync", "--json")
         assert done.json()["waiting"] == [], done.out
 
         [pull] = forge.pulls
@@ -80,7 +77,6 @@ def test_issue_goes_through_review_build_qa_and_security_and_becomes_a_pull_requ
         [comment] = issue.comments.values()
         assert f"/pull/{pull.number}" in comment
         assert issue.labels == ["nightcrew", "severity: high", "nightcrew: done"]
-        assert project("audit", "verify").status == 0
 
 
 def wind(project: Cli) -> None:

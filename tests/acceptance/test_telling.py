@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from tests.acceptance.conftest import Cli
 from tests.alerting import mail_server, webhook
+from tests.gate import prepare
 
 from nightcrew.crew.report import Merged, Note, Report
-from nightcrew.crew.telling import needs_you
+from nightcrew.crew.telling import body_of, needs_you
 
 
 def test_a_night_that_needs_a_person_is_told_once_by_webhook_and_by_mail(project: Cli) -> None:
@@ -92,6 +93,18 @@ def test_what_needs_a_person(change: dict[str, object], expected: bool) -> None:
     begun = datetime(2026, 1, 5, 2, tzinfo=UTC)
     plain = Report(shift="N-0001", started=begun, ended=begun, outcome="quiet")
     assert needs_you(plain.model_copy(update=change)) is expected
+
+
+def test_a_title_calls_nobody_and_hides_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    title = "@everyone <!channel> <https://a.example|ok> [Approve](https://a.example) \x1b[31m ada@example.com"
+    begun = datetime(2026, 1, 5, 2, tzinfo=UTC)
+    merged = (Merged(ticket="T-1", title=title, head="a"),)
+    report = Report(shift="N-0001", started=begun, ended=begun, outcome="quiet", merged=merged)
+    gate = prepare(tmp_path / "home", monkeypatch)
+    body = body_of(gate.project, report)
+    gate.reopen()
+    assert not any(text in body for text in ("@everyone", "<!channel", "<https:", "](", "\x1b"))
+    assert "ada@example.com" in body
 
 
 def settings(cli: Cli, *, report: str = "needs_you", report_to: list[str] | None = None) -> None:

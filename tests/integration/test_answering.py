@@ -10,7 +10,7 @@ from tests.model_server import Asked, Call, Reply, model_server, say
 from nightcrew.crew import audit, inbox
 from nightcrew.crew.night import run_shift
 from nightcrew.model.review import Decision, ReviewState
-from nightcrew.store import sessions, turns
+from nightcrew.store import memory_sync, sessions, turns
 
 QUESTION = "Is the key used anywhere else?"
 ANSWER = "No: settings.py:1 is the only place."
@@ -46,7 +46,7 @@ def test_question_is_answered_once_in_the_next_shift(gate: Gate) -> None:
     with model_server(script=script) as server:
         settings(
             gate,
-            '[agents.security]\nbrains = ["it"]\n'
+            '[memory]\nloreconvo = ["no-such-loreconvo"]\n[agents.security]\nbrains = ["it"]\n'
             f'[brains.it]\nkind = "model"\nmodel = "anthropic:claude-test"\nbase_url = "{server.url}"\n',
         )
         assert run_shift(gate.project).outcome == "quiet"
@@ -61,6 +61,7 @@ def test_question_is_answered_once_in_the_next_shift(gate: Gate) -> None:
     with gate.project.store.read() as tx:
         (session,) = [one for one in sessions.list(tx) if one.tickets[0].outcome == "answered"]
         assert turns.used(tx, session.id) == 1, "an answer is charged as any other turn"
+        assert session.id in {one.session for one in memory_sync.list(tx)}, "its record goes where all records go"
     gate.decide(review.id)
     assert audit.verify(gate.project).broken == ()
 

@@ -1,5 +1,6 @@
 """Keys by name: where they are looked for, who may read them, and that no repository has a say in it."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -104,6 +105,7 @@ def test_another_file_is_never_written_over_and_never_deleted(tmp_path: Path) ->
         (VALUE, 0o644, "can be read by others"),
         ("", 0o600, "does not hold one line"),
         ("two\nlines", 0o600, "does not hold one line"),
+        ("a\0b", 0o600, "does not hold one line"),
         ("x" * 70_000, 0o600, "does not hold one line"),
     ],
 )
@@ -116,6 +118,22 @@ def test_a_file_that_will_not_do_is_refused_when_it_is_named(
     with pytest.raises(ConfigurationError, match=said):
         credentials.keep_in_file(NAME, file)
     assert credentials.references() == {}
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(ConfigurationError, match="not a file"):
+        credentials.keep_in_file(NAME, tmp_path / "pipe")
+
+
+def test_what_was_ours_of_a_key_goes_when_it_is_kept_elsewhere(tmp_path: Path, chain: Chain) -> None:
+    own = credentials.own_file(NAME)
+    credentials.keep_in_file(NAME, own, VALUE)
+    credentials.keep_in_keychain(NAME, VALUE)
+    assert not own.exists()
+    credentials.keep_in_file(NAME, tmp_path / "key", VALUE)
+    assert chain.kept == {}
+    assert credentials.secret(NAME) == VALUE
 
 
 def test_a_file_that_is_gone_at_night_is_an_error_with_a_way_out(tmp_path: Path) -> None:
@@ -153,7 +171,23 @@ def test_without_a_keychain_the_way_out_is_told() -> None:
     assert "--file" in caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["no toml", 'A = "nowhere:x"', "A = 3", 'A = "file:"'])
+def test_a_keychain_that_keeps_nothing_is_none() -> None:
+    from keyring.backends import null
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(null.Keyring())  # type: ignore[no-untyped-call]
+    try:
+        with pytest.raises(ConfigurationError, match="did not keep"):
+            credentials.keep_in_keychain(NAME, VALUE)
+    finally:
+        keyring.set_keyring(before)
+    assert credentials.references() == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no toml", 'A = "nowhere:x"', "A = 3", 'A = "file:"', 'A = "file:in/the/repository"', 'A = "file:/a\\u0000b"'],
+)
 def test_a_damaged_list_of_keys_is_an_error_with_its_place(directory: Path, text: str) -> None:
     directory.mkdir()
     (directory / "keys.toml").write_text(text)

@@ -97,12 +97,15 @@ def test_findings_are_valid_sarif_and_what_people_set_aside_is_suppressed(gate: 
     gate.review("A key lies in the code")
     gate.decide("R-0001", decision=Decision.REJECT)
     with project.store.begin() as tx:
-        for name in ("open", "accepted", "mended", "forged"):
+        for name in ("open", "accepted", "mended"):
             findings.record(tx, finding(name, path=None if name == "open" else "a dir/thing.py"))
         for name, state in (("accepted", "accepted"), ("mended", "fixed")):
             found = finding(name, path="a dir/thing.py")
             findings.set_state(tx, found.fingerprint, FindingState(state), actor="reviewer:ada")
-        tx.connection.exec_driver_sql("UPDATE findings SET state = 'false_positive' WHERE doc LIKE '%found forged%'")
+        for name, state in (("forged", "false_positive"), ("accept", "accepted"), ("mend", "fixed")):
+            findings.record(tx, finding(f"{name} by row"))
+            statement = f"UPDATE findings SET state = '{state}' WHERE doc LIKE '%found {name} by row%'"
+            tx.connection.exec_driver_sql(statement)
     log = json.loads(export_sarif(project, fixed=True))
     schema = json.loads(package_file(SCHEMA).read_text())
     assert list(validator_for(schema)(schema).iter_errors(log)) == []
@@ -113,7 +116,18 @@ def test_findings_are_valid_sarif_and_what_people_set_aside_is_suppressed(gate: 
         "nightcrew/v1": finding("accepted", path="a dir/thing.py").fingerprint
     }
     read = parse_sarif(export_sarif(project), project.root)
-    assert sorted(hit.rule for hit in read.hits) == ["forged", "open"]
+    assert sorted(hit.rule for hit in read.hits) == ["accept by row", "forged by row", "mend by row", "open"]
+
+
+def test_sarif_is_made_to_be_given_away_so_that_secrets_in_it_are_masked(project: Project) -> None:
+    leaky = finding("leak").model_copy(
+        update={"message": "key AKIAABCDEFGHIJKLMNOP", "evidence": 'password = "hunter2"'}
+    )
+    with project.store.begin() as tx:
+        findings.record(tx, leaky)
+    data = export_sarif(project)
+    assert b"AKIAABCDEFGHIJKLMNOP" not in data
+    assert b"hunter2" not in data
 
 
 def test_checks_are_junit_in_which_not_checked_is_never_clean(project: Project) -> None:
@@ -190,8 +204,11 @@ def test_a_row_that_is_damaged_is_told_and_the_others_are_there(project: Project
     backlog.add(project, title="Another")
     with project.store.begin() as tx:
         tx.connection.exec_driver_sql("UPDATE tickets SET kind = 'nonsense' WHERE id = 'T-0001'")
-    lines: list[dict[str, Any]] = [json.loads(line) for line in export_jsonl(project, ("ticket",))]
-    assert [line["type"] for line in lines] == ["export", "ticket", "problem"]
+        for name in ("one", "two"):
+            findings.record(tx, finding(name))
+        tx.connection.exec_driver_sql("UPDATE findings SET doc = '{' WHERE doc LIKE '%found one%'")
+    lines: list[dict[str, Any]] = [json.loads(line) for line in export_jsonl(project, ("ticket", "finding"))]
+    assert [line["type"] for line in lines] == ["export", "ticket", "problem", "finding", "problem"]
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -7,104 +7,25 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.faults import crew_repository as crew
-from tests.forge_server import Forge, ForgePull, Issue, forge_server
-from tests.gate import Gate, prepare
+from tests.forge_night import BROKEN, DONE, GATED, bring, head_of, imported, pull_of, settings
+from tests.forge_server import Forge, ForgePull
+from tests.gate import Gate
 from tests.github_server import Fault
 from tests.night import Night
 
 from nightcrew.crew import doctor, inbox, reviewers
 from nightcrew.crew.forge import sync as syncing
-from nightcrew.crew.forge.sync import Synced
-from nightcrew.model.finding import Category, Finding
-from nightcrew.model.handoff import Check
 from nightcrew.model.review import Decision
-from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import Event
-from nightcrew.reliability import no_waits
 from nightcrew.store import effects, ledger, links, shifts, tickets
 
 pytestmark = pytest.mark.timeout(250)
-DONE, GATED = "T-0001", "T-0002"
-BROKEN = Finding(
-    fingerprint="b" * 32,
-    tool="pytest",
-    rule="regression",
-    category=Category.REGRESSION,
-    severity=Severity.HIGH,
-    message="test_double fails; closes #1 @octocat",
-    path="thing.py",
-    line=5,
-    evidence="assert 6 == 4",
-)
-
-
-@pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
-    """What one night left: a change that is done, and one that breaks a test and waits for a person."""
-    with pytest.MonkeyPatch.context() as patch:
-        gate = prepare(tmp_path_factory.mktemp("night") / "home", patch)
-        made = Night(gate)
-        made.begin()
-        made.ticket("Say @what it is", {"ABOUT.md": "A thing.\n"})
-        made.passed(DONE, "qa", Check(name="tests", status="passed", detail="head: 1 passed | base: 1 passed"))
-        made.passed(DONE, "security", Check(name="bandit", status="passed"))
-        made.merged(DONE)
-        made.ticket("Triple it", {"thing.py": crew.SOURCE.replace("2 * number", "3 * number")})
-        made.failed(GATED, BROKEN)
-        made.end()
-        gate.reopen()
-        yield made
-
-
-@pytest.fixture
-def gate(night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """A copy of it, for one test."""
-    shutil.copytree(night.gate.home, tmp_path / "home", symlinks=True)
-    made = Gate(tmp_path / "home", night.gate.now, dict(night.gate.signers))
-    for name, value in crew.environment(made.home).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("NIGHTCREW_CONFIG_DIR", str(made.home / "config"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(made.home / "state"))
-    yield made
-    made.reopen()
-
-
-@pytest.fixture
-def forge(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forge]:
-    """GitHub with the repository as it was before the night."""
-    with forge_server(tmp_path / "github") as running, no_waits():
-        monkeypatch.setenv("GITHUB_TOKEN", running.token)
-        crew.git(gate.home / "repo", "push", "-q", str(running.git_dir), "main", env=crew.environment(gate.home))
-        crew.git(gate.home / "repo", "remote", "add", "origin", running.remote, env=crew.environment(gate.home))
-        settings(gate, running)
-        yield running
-
-
-def settings(gate: Gate, forge: Forge, more: str = "") -> None:
-    text = f'[github]\nrepository = "{forge.repository}"\napi = "{forge.url}"\n{more}'
-    (gate.home / "repo" / "nightcrew.toml").write_text(text)
-    gate.reopen()
-
-
-def bring(gate: Gate, minutes: float = 0) -> Synced:
-    gate.later(minutes=minutes)
-    return syncing.sync(gate.project)
-
-
-def head_of(gate: Gate, ticket: str) -> str:
-    with gate.project.store.read() as tx:
-        return str(tickets.get(tx, ticket).head)
-
-
-def pull_of(forge: Forge, ticket: str) -> ForgePull:
-    [found] = [one for one in forge.pulls if isinstance(one, ForgePull) and one.branch == f"nightcrew/{ticket}"]
-    return found
+pytest_plugins = ("tests.forge_night",)
 
 
 def test_work_becomes_branches_pull_requests_and_checks_once(gate: Gate, forge: Forge) -> None:
@@ -115,7 +36,7 @@ def test_work_becomes_branches_pull_requests_and_checks_once(gate: Gate, forge: 
     assert {name: commit for name, commit in forge.branches().items() if name != "main"} == heads
 
     done, gated = pull_of(forge, DONE), pull_of(forge, GATED)
-    assert (done.draft, done.base, done.title) == (False, "main", "Say @what it is (T-0001)")
+    assert (done.draft, done.base, done.title) == (False, "main", "Say @\u200bwhat it is (T-0001)")
     assert gated.draft, "what waits for a person cannot be merged there by mistake"
     assert "it passed QA and security" in done.body
     assert "| `qa` | **verdict** | **passed** |" in done.body
@@ -139,25 +60,33 @@ def test_work_becomes_branches_pull_requests_and_checks_once(gate: Gate, forge: 
         assert ledger.verify(tx)[1] == []
 
 
-LOST = [
-    Fault(method="POST", path="/pulls", how="reset", done=True),
-    Fault(method="POST", path="/pulls", status=500),
-    Fault(method="POST", path="/pulls", how="cut"),
-    Fault(method="POST", path="/pulls", status=403, headers={"Retry-After": "7200"}, message="secondary rate limit"),
-    Fault(method="GET", path="/pulls", status=500, times=2),
-    Fault(method="POST", path="/check-runs", how="reset", done=True),
-    Fault(method="POST", path="/check-runs", status=429, headers={"X-RateLimit-Remaining": "0"}),
-    Fault(method="POST", path="git-receive-pack", how="reset", done=True),
-    Fault(method="POST", path="git-receive-pack", how="reset"),
-    Fault(method="GET", path="/info/refs", status=500),
-    Fault(method="POST", path="/pulls", how="raw", raw=b"<html>", status=201, done=True),
-]
+PULLS, RUNS, GIT = "/pulls", "/check-runs", "git-receive-pack"
+LOST = {
+    "answers": [
+        Fault(method="POST", path=GIT, how="reset", done=True),
+        Fault(method="POST", path=PULLS, how="reset", done=True),
+        Fault(method="POST", path=RUNS, how="reset", done=True),
+    ],
+    "cut answers": [Fault(method="POST", path=PULLS, how="cut"), Fault(method="POST", path=RUNS, how="cut")],
+    "nonsense": [Fault(method="POST", path=PULLS, how="raw", raw=b"<html>", status=201, done=True)],
+    "errors": [
+        Fault(method="GET", path="/info/refs", status=500),
+        Fault(method="POST", path=PULLS, status=500),
+        Fault(method="GET", path=PULLS, status=500, times=2),
+    ],
+    "requests": [Fault(method="POST", path=GIT, how="reset", times=2), Fault(method="POST", path=RUNS, how="reset")],
+    "secondary rate limit": [
+        Fault(method="POST", path=PULLS, status=403, headers={"Retry-After": "7200"}, message="secondary rate limit")
+    ],
+    "rate limit": [Fault(method="POST", path=RUNS, status=429, headers={"X-RateLimit-Remaining": "0"})],
+}
 
 
-@pytest.mark.parametrize("fault", LOST, ids=lambda f: f"{f.method} {f.path} {f.how} {f.status} {f.done}")
-def test_fault_in_the_middle_loses_and_doubles_nothing(gate: Gate, forge: Forge, fault: Fault) -> None:
-    forge.fail(fault)
-    for _ in range(4):
+@pytest.mark.parametrize("faults", LOST.values(), ids=LOST.keys())
+def test_fault_in_the_middle_loses_and_doubles_nothing(gate: Gate, forge: Forge, faults: list[Fault]) -> None:
+    for fault in faults:
+        forge.fail(fault)
+    for _ in range(5):
         left = bring(gate, minutes=200)
         if not left.problems and not left.waiting:
             break
@@ -168,9 +97,7 @@ def test_fault_in_the_middle_loses_and_doubles_nothing(gate: Gate, forge: Forge,
     assert forge.branches()["nightcrew/T-0001"] == head_of(gate, DONE)
 
 
-@pytest.mark.parametrize(
-    ("method", "word"), [("POST", "/pulls"), ("POST", "/check-runs"), ("POST", "/comments")], ids=str
-)
+@pytest.mark.parametrize(("method", "word"), [("POST", "/pulls"), ("POST", "/comments")], ids=str)
 def test_killed_between_the_request_and_its_mark(gate: Gate, forge: Forge, method: str, word: str) -> None:
     issue = imported(gate, forge)
     forge.hold = (method, word)
@@ -189,14 +116,6 @@ def test_killed_between_the_request_and_its_mark(gate: Gate, forge: Forge, metho
     assert len(forge.pulls) == 2
     assert len(forge.runs) == 3
     assert len(issue.comments) == 1
-
-
-def imported(gate: Gate, forge: Forge) -> Issue:
-    """An issue that was imported as the ticket that is done now."""
-    issue = forge.issue("Say what it is", "nightcrew", number=17)
-    with gate.project.store.begin() as tx:
-        links.put(tx, source=f"github:{forge.repository}", ref="17", ticket=DONE, url="", doc={})
-    return issue
 
 
 def test_issue_is_told_in_one_comment_and_one_label(gate: Gate, forge: Forge) -> None:
@@ -226,14 +145,15 @@ def test_issue_is_closed_by_us_only_where_no_pull_request_will(gate: Gate, forge
     assert (issue.state, forge.pulls) == ("closed", [])
 
 
-def test_token_of_a_person_makes_statuses(gate: Gate, forge: Forge) -> None:
-    forge.is_app = False
+def test_token_of_a_person_makes_statuses_and_a_small_plan_has_no_drafts(gate: Gate, forge: Forge) -> None:
+    forge.is_app = forge.drafts = False
     forge.fail(Fault(method="POST", path="/statuses", how="reset", done=True))
     bring(gate)
     assert not bring(gate, minutes=60).waiting
     said = {(one["context"], one["state"]) for one in forge.statuses if one["sha"] == head_of(gate, DONE)}
     assert said == {("nightcrew/qa", "success"), ("nightcrew/security", "success")}
     assert len(forge.statuses) == 3
+    assert not pull_of(forge, GATED).draft
 
 
 def test_text_of_agents_and_issues_is_data_at_the_forge(gate: Gate, forge: Forge) -> None:
@@ -327,12 +247,6 @@ def test_pull_request_that_a_person_closed_stays_closed(gate: Gate, forge: Forge
     assert pull_of(forge, DONE).state == "closed"
     assert len(forge.pulls) == 2
     assert "nightcrew: done" in issue.labels
-
-
-def test_account_without_drafts_gets_an_open_pull_request(gate: Gate, forge: Forge) -> None:
-    forge.drafts = False
-    assert not bring(gate).problems
-    assert not pull_of(forge, GATED).draft
 
 
 def test_findings_are_uploaded_without_their_evidence(gate: Gate, forge: Forge) -> None:

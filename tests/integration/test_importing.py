@@ -30,8 +30,10 @@ from nightcrew.crew.importing.outcome import ImportReport
 from nightcrew.crew.importing.sarif import import_sarif
 from nightcrew.crew.importing.todo import import_todos
 from nightcrew.crew.project import Project
+from nightcrew.crew.settle import open_review
 from nightcrew.model.errors import ConfigurationError, UsageError
 from nightcrew.model.review import WAITING, ReviewState
+from nightcrew.model.routing import Route
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import Event, Kind, Priority, State, Ticket
 from nightcrew.reliability import Retry, no_waits
@@ -136,6 +138,21 @@ class TestFiling:
             assert reviews.get(tx, "R-0001").state is ReviewState.VOID
             assert reviews.get(tx, "R-0002").state in WAITING
 
+    @pytest.mark.parametrize("after", [Event.APPROVE_CHANGE, Event.APPROVE_WORK])
+    def test_what_a_person_is_asked_about_is_not_changed_under_them(self, gate: Gate, after: Event) -> None:
+        bring(gate.project, thing())
+        move(gate.project, "T-0001", Event.START, Event.GATE)
+        with gate.project.store.begin() as tx:
+            way = Route("human", Event.GATE, "look", None, after)
+            review = open_review(gate.project, tx, tickets.get(tx, "T-0001"), None, way)
+        what = bring(gate.project, thing(title="Changed"))[0][0]
+        assert what == ("kept" if after is Event.APPROVE_CHANGE else "updated")
+        with gate.project.store.read() as tx:
+            asked = tickets.get(tx, "T-0001").review or ""
+        assert (asked == review.id) is (after is Event.APPROVE_CHANGE)
+        gate.decide(asked)  # whatever is asked for can be decided
+        whole(gate.project)
+
     def test_severity_rises_and_never_falls(self, project: Project) -> None:
         bring(project, thing(severity=Severity.LOW))
         bring(project, thing(severity=Severity.CRITICAL))
@@ -202,6 +219,14 @@ class TestJsonLines:
         assert "not UTF-8 at byte 15" in told["line 4"]
         assert "on line 1 already" in told["line 9"]
         assert report.needs_person
+
+    def test_what_a_line_depends_on_is_text_like_any_other(self, project: Project, tmp_path: Path) -> None:
+        path = tmp_path / "odd.jsonl"
+        path.write_bytes(
+            b'{"title": "One", "depends": ["\\ud800", "\\u0000", "a\\u001b[31m"]}\n{"title": "A", "ref": "a"}\n'
+        )
+        assert import_jsonl(project, path).counts == {"created": 2}
+        assert [ticket.depends_on for ticket in all_tickets(project) if ticket.title == "One"] != [()]
 
     def test_a_file_of_something_else_is_not_read_to_its_end(self, project: Project, tmp_path: Path) -> None:
         path = tmp_path / "table.csv"
@@ -318,6 +343,21 @@ class TestSarif:
         assert (ticket.state, ticket.severity) == (State.IN_REVIEW, "high")
         whole(project)
 
+    def test_a_finding_that_is_worse_is_kept_for_later_while_its_ticket_is_worked(self, project: Project) -> None:
+        self.scan(project, sarif(result("A1", 1)))
+        move(project, "T-0001", Event.START)
+        worse = sarif(result("A1", 1, level="error"))
+        assert self.scan(project, worse).counts == {"kept": 1}
+        move(project, "T-0001", Event.DEFER)
+        assert self.scan(project, worse).counts == {"updated": 1}
+
+    def test_what_is_filed_anew_is_known_by_its_new_ticket(self, project: Project) -> None:
+        self.scan(project, sarif(result("A1", 1), result("A1", 4)))
+        move(project, "T-0001", Event.START, Event.SUBMIT, Event.PASS_QA, Event.PASS_SECURITY, Event.MERGE)
+        self.scan(project, sarif(result("A1", 1), result("A1", 4)), again=True)
+        assert self.scan(project, sarif(result("A1", 4)), again=True).counts == {"unchanged": 1}
+        assert len(all_tickets(project)) == 2
+
     def test_a_false_positive_stays_one(self, gate: Gate) -> None:
         from nightcrew.model.review import Decision
 
@@ -333,6 +373,9 @@ class TestSarif:
         assert sorted(len(ticket.findings) for ticket in all_tickets(project)) == [100, 500, 500]
 
     def test_what_is_no_sarif_is_refused_and_a_tool_that_did_not_finish_is_told(self, project: Project) -> None:
+        bomb = result("A1", 1)
+        bomb["message"] = {"text": "{0}" * 100_000, "arguments": ["x" * 10_000_000]}  # 1 TB if it were filled in
+        assert self.scan(project, sarif(bomb), dry_run=True).counts == {"created": 1}
         for data in (b"", b"<xml/>", b"\xff\xfe{}", b'{"version": "2.0.0", "runs": []}'):
             with pytest.raises(ReportError):
                 self.scan(project, data)
@@ -413,7 +456,22 @@ class TestTodo:
     def test_only_some_paths_set_nothing_aside(self, project: Project) -> None:
         self.commit(project, a__py="# TODO one\n", b__py="# TODO two\n# TODO two\n")
         import_todos(project)
-        assert import_todos(project, paths=("b.py",)).counts == {"unchanged": 2}
+        assert import_todos(project, paths=("./b.py",)).counts == {"unchanged": 2}
+        for path in ("c.py", "../b.py", "/etc", ""):
+            with pytest.raises(UsageError, match="names nothing in HEAD"):
+                import_todos(project, paths=(path,))
+
+    def test_what_is_gone_is_set_aside_in_turns_that_let_others_write(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(steps, "AT_ONCE", 2)
+        self.commit(project, a__py="# TODO one\n# TODO two\n# TODO three\n")
+        import_todos(project)
+        self.commit(project, a__py="\n")
+        assert import_todos(project).counts == {"withdrawn": 3}
+        with project.store.read() as tx:
+            said = [ledger.data(one)["counts"] for one in ledger.entries(tx) if one.action == "import.file"]
+        assert said[-2:] == [{"withdrawn": 2}, {"withdrawn": 1}]
 
     def test_odd_names_and_files_that_are_not_committed_do_no_harm(self, project: Project) -> None:
         self.commit(project, **{"a\nb:\x1b[31m": "# TODO in an odd file\n"})

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from tests.faults import crew_repository as crew
 from tests.gate import Gate, prepare
-from tests.loreconvo import breaking, program
+from tests.loreconvo import Kept, breaking, kept_running, program
 from tests.model_server import Asked, Call, Reply, model_server, say
 
 from nightcrew.cli.dispatch import dispatch
 from nightcrew.cli.output import OPTIONS
 from nightcrew.crew import audit, backlog, doctor, loreconvo, loreconvo_queue
-from nightcrew.crew.loreconvo_server import LoreConvoDown, Server, environment, talk
+from nightcrew.crew.loreconvo_server import LoreConvoDown, Server, environment, one_line, talk
 from nightcrew.crew.night import run_shift
 from nightcrew.crew.project import Project
 from nightcrew.crew.report import markdown
@@ -44,6 +44,25 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     use(made, [program()])
     yield made
     made.reopen()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    with kept_running(tmp_path_factory.mktemp("loreconvo")) as started:
+        yield started
+
+
+@pytest.fixture
+def kept(running: Kept, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    """A LoreConvo that runs on, with nothing in it, and is talked to unless a test says otherwise.
+
+    Others that a test starts use the same database.
+    """
+    monkeypatch.setenv("LORECONVO_DB", str(running.database))
+    use(gate, running.argv())
+    total(gate.project)  # It makes its database when it is asked for the first time.
+    running.forget()
+    return running
 
 
 @pytest.fixture
@@ -95,7 +114,9 @@ def states(project: Project) -> dict[str, int]:
         return {state: number for state, number in memory_sync.counts(tx).items() if number}
 
 
-def test_three_nights_are_found_in_it_and_the_open_question_of_the_last_is_in_the_next_session(gate: Gate) -> None:
+def test_three_nights_are_found_in_it_and_the_open_question_of_the_last_is_in_the_next_session(
+    gate: Gate, kept: Kept
+) -> None:
     questions = [f"Should the tokenizer keep {kind} input?" for kind in ("old", "torn", "huge")]
     nights: list[str] = []
     asked_of: list[str] = []
@@ -120,7 +141,7 @@ def test_three_nights_are_found_in_it_and_the_open_question_of_the_last_is_in_th
         return found, await server.call("get_session", session_id=latest["id"])
 
     with model_server(script=script) as server:
-        use(gate, [program()], f'{MODEL}base_url = "{server.url}"\n')
+        use(gate, kept.argv(), f'{MODEL}base_url = "{server.url}"\n')
         backlog.add(gate.project, title="Speed up the tokenizer")
         for night in ("Monday", "Tuesday", "Wednesday"):
             nights.append(night)
@@ -143,7 +164,9 @@ def test_three_nights_are_found_in_it_and_the_open_question_of_the_last_is_in_th
     assert audit.verify(gate.project).broken == ()
 
 
-def test_killed_in_the_middle_nothing_is_lost_and_the_rest_is_sent_later(gate: Gate, tmp_path: Path) -> None:
+def test_killed_in_the_middle_nothing_is_lost_and_the_rest_is_sent_later(
+    gate: Gate, kept: Kept, tmp_path: Path
+) -> None:
     use(gate, breaking(tmp_path, "dies", 3))
     leave(gate.project, *(f"Night {number}" for number in range(5)))
     made = loreconvo_queue.send(gate.project)
@@ -158,13 +181,18 @@ def test_killed_in_the_middle_nothing_is_lost_and_the_rest_is_sent_later(gate: G
     use(gate, ["/nowhere/loreconvo"])
     leave(gate.project, "Night 5")
     assert loreconvo_queue.send(gate.project).problem == "", "it is left alone for a while, with new records too"
+    use(gate, kept.argv())
+    assert loreconvo.context(gate.project, "night", 5) == []
+    assert kept.conversations == 0, "and with what a session would ask"
+    use(gate, ["/nowhere/loreconvo"])
     gate.later(minutes=2)
     made = loreconvo_queue.send(gate.project)
     assert (made.sent, made.waiting, made.down) == (0, 4, True)
     assert "is not on this machine" in made.problem
-    use(gate, [program()])
-    gate.later(seconds=90)
+    use(gate, kept.argv())
+    gate.later(minutes=3)
     assert loreconvo_queue.send(gate.project).problem == "", "each time it is left alone for longer"
+    assert kept.conversations == 0
     gate.later(minutes=2)
     assert (made := loreconvo_queue.send(gate.project)).sent == 4, made
     assert total(gate.project) == 6
@@ -173,27 +201,46 @@ def test_killed_in_the_middle_nothing_is_lost_and_the_rest_is_sent_later(gate: G
     assert audit.verify(gate.project).broken == ()
 
 
-def test_our_own_death_after_it_took_a_record_doubles_nothing(gate: Gate, tmp_path: Path, command: Command) -> None:
+def test_a_record_that_it_chokes_on_holds_up_no_other(gate: Gate, kept: Kept) -> None:
+    use(gate, kept.argv("Poison"))
+    poison, *_ = leave(gate.project, "Poison", "Two", "Three")
+    assert loreconvo_queue.send(gate.project).sent == 0
+    gate.later(minutes=2)
+    assert loreconvo_queue.send(gate.project).sent == 2
+    leave(gate.project, "Four")
+    gate.later(hours=1)
+    made = loreconvo_queue.send(gate.project)
+    assert (made.sent, made.waiting, made.refused, made.down) == (1, 0, 1, False), "it waits for a person now"
+    with gate.project.store.read() as tx:
+        assert [one.session for one in memory_sync.list(tx)] == [poison]
+
+
+def test_our_own_death_in_a_night_after_it_took_a_record_doubles_nothing(
+    gate: Gate, kept: Kept, tmp_path: Path
+) -> None:
     use(gate, breaking(tmp_path, "we die", 2))
-    leave(gate.project, "One", "Two", "Three")
-    argv = [sys.executable, "-m", "nightcrew", "memory", "sync"]
+    leave(gate.project, "One", "Two")
+    backlog.add(gate.project, title="Tidy")
+    gate.reopen()
+    argv = [sys.executable, "-m", "nightcrew", "shift", "--agent", "build"]
     died = subprocess.run(argv, cwd=gate.home / "repo", capture_output=True, timeout=60)
     assert died.returncode == -9
-    use(gate, [program()])
+    use(gate, kept.argv())
     before = total(gate.project)
     assert before >= 2
     assert states(gate.project)["waiting"] == 3
-    status, out, _ = command("sync", "--json")
-    assert (status, json.loads(out)["sent_now"]) == (0, 3)
+    assert run_shift(gate.project).shift == "N-0001"
+    assert states(gate.project) == {"sent": 3}
     assert total(gate.project) == 3
+    assert audit.verify(gate.project).broken == ()
 
 
 def test_a_server_that_hangs_is_ended_in_time(gate: Gate, tmp_path: Path) -> None:
     use(gate, breaking(tmp_path, "hangs", 2))
     leave(gate.project, "One", "Two")
-    made = loreconvo_queue.send(gate.project, seconds=2)
+    made = loreconvo_queue.send(gate.project, seconds=6)
     assert (made.sent, made.waiting, made.down) == (1, 1, True)
-    assert "did not answer within 2 seconds" in made.problem
+    assert "did not answer within 6 seconds" in made.problem
     for pid in (tmp_path / "processes").read_text().split():
         assert _has_ended(int(pid))
 
@@ -212,7 +259,7 @@ def _has_ended(pid: int) -> bool:
         os.close(handle)
 
 
-def test_its_limit_is_reached_and_the_queue_stays(gate: Gate, command: Command) -> None:
+def test_its_limit_is_reached_and_the_queue_stays(gate: Gate, kept: Kept, command: Command) -> None:
     project = gate.project
 
     async def fill(server: Server) -> None:
@@ -228,10 +275,9 @@ def test_its_limit_is_reached_and_the_queue_stays(gate: Gate, command: Command) 
     assert "50 of 50 sessions" in made.problem
     leave(project, "Five")
     gate.later(hours=23)
-    log = project.state_dir / "logs" / "loreconvo.log"
-    size = log.stat().st_size
+    before = kept.conversations
     loreconvo_queue.send(project)
-    assert log.stat().st_size == size, "it is not asked again and again"
+    assert kept.conversations == before, "it is not asked again and again"
 
     with project.store.begin() as tx:
         changed = records.get(tx, one)
@@ -257,7 +303,7 @@ def test_its_limit_is_reached_and_the_queue_stays(gate: Gate, command: Command) 
     assert {two, three} & {one["session"] for one in told["queue"]} == {three}
 
 
-def test_what_it_gives_back_is_bounded_and_of_this_project_only(gate: Gate) -> None:
+def test_what_it_gives_back_is_bounded_and_of_this_repository_only(gate: Gate, kept: Kept) -> None:
     project = gate.project
     secret = "sk-ant-" + "a1" * 20
     leave(project, "Lexer", summary=f"The lexer used {secret}.", questions=("Lexer: keep tabs?\x1b[31m",))
@@ -268,6 +314,8 @@ def test_what_it_gives_back_is_bounded_and_of_this_project_only(gate: Gate) -> N
     async def others(server: Server) -> None:
         for where in ("elsewhere", None):
             await server.call("save_session", title="Lexer", surface="chat", summary="A lexer.", project=where)
+        crew = {"surface": "custom", "project": "repo", "tags": ["nightcrew", "session:S-0001"]}
+        await server.call("save_session", title="Lexer", summary="Of another folder with this name.", **crew)
         assert secret not in json.dumps(await server.call("search_sessions", query="lexer"))
 
     talk(project, others, seconds=20)
@@ -281,8 +329,22 @@ def test_what_it_gives_back_is_bounded_and_of_this_project_only(gate: Gate) -> N
     assert loreconvo.context(project, "lexer", 10, without=["S-0001"]) == []
     assert loreconvo.context(project, "walrus", 10) == []
     assert loreconvo.context(project, "", 10) == loreconvo.context(project, "lexer", 0) == []
-    use(gate, [program()], "characters = 50\n")
+    use(gate, kept.argv(), "characters = 50\n")
     assert loreconvo.context(gate.project, "lexer", 10) == []
+
+
+def test_a_project_that_is_renamed_takes_its_records_with_it_when_asked_to(gate: Gate, kept: Kept) -> None:
+    leave(gate.project, "Parser")
+    loreconvo_queue.send(gate.project)
+    assert loreconvo_queue.queue_all(gate.project) == 0
+    use(gate, kept.argv(), 'project = "My Compiler"\n')
+    assert loreconvo.context(gate.project, "parser", 5) == []
+    assert loreconvo_queue.queue_all(gate.project) == 1
+    assert loreconvo_queue.send(gate.project).sent == 1
+    assert [piece.source[:24] for piece in loreconvo.context(gate.project, "parser", 5)] == ["record of session S-0001"]
+    assert total(gate.project) == 1
+    use(gate, kept.argv(), 'project = " _ "\n')
+    assert loreconvo_queue.project_name(gate.project) == "repo", "what LoreConvo takes for no project at all is none"
 
 
 def test_a_night_does_not_wait_for_it_at_each_ticket(gate: Gate, tmp_path: Path, caplog: Any) -> None:
@@ -293,7 +355,7 @@ def test_a_night_does_not_wait_for_it_at_each_ticket(gate: Gate, tmp_path: Path,
     assert "LoreConvo was not asked" in caplog.text
 
 
-def test_its_process_is_given_a_stated_environment(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_process_is_given_a_stated_environment(gate: Gate, kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORECONVO_PRO", "a-licence")
     monkeypatch.setenv("LORECONVO_ANTHROPIC_API_KEY", "for-summaries")
     monkeypatch.setenv("GITHUB_TOKEN", "ghp_nothing")
@@ -310,14 +372,15 @@ def test_its_process_is_given_a_stated_environment(gate: Gate, monkeypatch: pyte
 
     if not sys.platform.startswith("linux"):
         return
-    monkeypatch.delenv("LORECONVO_PRO")  # A wrong key is not what this is about.
     seen = talk(gate.project, running, seconds=20)
+    assert kept.conversations == 1
     assert b"HF_HUB_OFFLINE=1" in seen
+    assert b"LORECONVO_PRO=a-licence" in seen
     assert b"sk-ant-not" not in seen
     assert b"ghp_nothing" not in seen
 
 
-def test_what_is_no_loreconvo_is_said_to_be_none(gate: Gate) -> None:
+def test_what_is_no_loreconvo_is_said_to_be_none(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
     for argv, error, text in (
         (["no-such-loreconvo"], ConfigurationError, "is not on this machine"),
         ([sys.executable, "-c", "print('hello')"], LoreConvoDown, "broke off"),
@@ -326,12 +389,21 @@ def test_what_is_no_loreconvo_is_said_to_be_none(gate: Gate) -> None:
         use(gate, argv)
         with pytest.raises(error, match=text):
             ask(gate.project, "get_tier")
-    use(gate, [sys.executable, "-c", "import time; time.sleep(60)"])
+    use(gate, [sys.executable, "-c", "import time\nfor _ in range(500): print('x', flush=True)\ntime.sleep(60)"])
     with pytest.raises(LoreConvoDown, match="within 1 seconds"):
         talk(gate.project, lambda server: server.call("get_tier"), seconds=1)
+    assert "Failed to parse" not in caplog.text, "a log is not filled with what it prints"
 
 
-def test_it_is_off_unless_it_is_asked_for(gate: Gate, command: Command) -> None:
+def test_what_a_program_says_of_itself_has_no_keys_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORECONVO_PRO", "LIC-1234-walrus")
+    said = one_line("bad licence LIC-1234-walrus\x1b[31m\nat line 3")
+    assert "walrus" not in said
+    assert said.startswith("bad licence ")
+    assert said.endswith("[31m at line 3")
+
+
+def test_it_is_off_unless_it_is_asked_for(gate: Gate, kept: Kept, command: Command) -> None:
     use(gate, [])
     leave(gate.project, "One")
     assert states(gate.project) == {}
@@ -343,13 +415,24 @@ def test_it_is_off_unless_it_is_asked_for(gate: Gate, command: Command) -> None:
     status, _, err = command("sync")
     assert (status, "LoreConvo is not used here" in err) == (2, True)
 
-    use(gate, [program()])
+    use(gate, kept.argv())
     status, out, _ = command("status")
     assert (status, "LoreConvo: 0 of them, as project repo." in out) == (0, True)
     assert loreconvo_queue.send(gate.project, by_hand=True).sent == 0, "records of before are not sent unasked"
+    [two] = leave(gate.project, "Two")
+    with gate.project.store.begin() as tx:
+        memory_sync.postpone(tx, [two], "full", problem="no room", again=tx.now() + timedelta(days=1))
+    assert command("status", "--json")[0] == 1
+    use(gate, [])
+    assert command("status", "--json")[0] == command("status")[0] == 0
+    assert loreconvo_queue.send(gate.project) == loreconvo_queue.Sent()
+    with gate.project.store.read() as tx:
+        assert loreconvo.report_lines(gate.project, tx) == []
+
+    use(gate, kept.argv())
     status, out, _ = command("sync", "--all")
-    assert (status, "1 record was sent" in out) == (0, True)
-    leave(gate.project, "Two")
+    assert (status, "2 records were sent" in out) == (0, True)
+    leave(gate.project, "Three")
     use(gate, ["no-such-loreconvo"])
     status, out, _ = command("sync")
     assert (status, "1 session record waits for LoreConvo: LoreConvo's program" in out) == (75, True)

@@ -57,6 +57,10 @@ def put(tx: Tx, *numbers: int, title: str = "A session") -> list[str]:
     return names
 
 
+def queue(tx: Tx, session: str, project: str = "repo") -> bool:
+    return memory_sync.queue(tx, session, remote=f"r-{session}", project=project)
+
+
 def due(tx: Tx) -> list[str]:
     return [one.session for one in memory_sync.due(tx, limit=100)]
 
@@ -64,28 +68,29 @@ def due(tx: Tx) -> list[str]:
 def test_the_queue_keeps_its_rules(store: Store, clock: Clock) -> None:
     with store.begin() as tx:
         names = put(tx, 3, 1, 2)
-        assert memory_sync.not_queued(tx) == ["S-0001", "S-0002", "S-0003"]
-        assert all(memory_sync.queue(tx, name, remote=f"r-{name}") for name in names)
-        assert not memory_sync.queue(tx, "S-0001", remote="r-S-0001"), "it is queued once"
+        assert memory_sync.recorded(tx) == ["S-0001", "S-0002", "S-0003"]
+        assert all(queue(tx, name) for name in names)
+        assert not queue(tx, "S-0001"), "it is queued once"
         with pytest.raises(NotFoundError):
-            memory_sync.queue(tx, "S-0009", remote="r")
-        assert memory_sync.not_queued(tx) == []
+            queue(tx, "S-0009")
         assert due(tx) == ["S-0001", "S-0002", "S-0003"], "the oldest first"
         digests = {one.session: one.sha256 for one in memory_sync.list(tx)}
 
         memory_sync.took(tx, {"S-0001": digests["S-0001"]})
         assert memory_sync.counts(tx) == {"waiting": 2, "down": 0, "full": 0, "refused": 0, "sent": 1}
         put(tx, 1, title="Another")
-        assert memory_sync.queue(tx, "S-0001", remote="r-S-0001"), "what changed is sent again"
+        assert queue(tx, "S-0001"), "what changed is sent again"
         memory_sync.took(tx, {"S-0001": digests["S-0001"]})
         assert due(tx)[0] == "S-0001", "what was sent is not what is there now"
 
         memory_sync.postpone(tx, ["S-0002"], "full", problem="no room", again=tx.now() + timedelta(days=1))
         assert due(tx) == ["S-0001"], "what it has already, it takes; nothing new"
         memory_sync.postpone(tx, ["S-0003"], "down", problem="gone", again=tx.now() + timedelta(minutes=1))
+        assert memory_sync.paused(tx)
         assert due(tx) == [], "it is left alone"
     clock.now += timedelta(minutes=1)
     with store.begin() as tx:
+        assert not memory_sync.paused(tx)
         assert due(tx) == ["S-0001"], "it answers again, and is full"
         memory_sync.refused(tx, "S-0001", problem="no", again=None)
         assert due(tx) == [], "it waits for a person"
@@ -95,6 +100,9 @@ def test_the_queue_keeps_its_rules(store: Store, clock: Clock) -> None:
         assert [(one.attempts, one.problem) for one in memory_sync.list(tx)] == [
             (1, "no"), (1, "no room"), (1, "gone"),
         ]  # fmt: skip
+        memory_sync.postpone(tx, ["S-0001", "S-0002"], "down", problem="", again=tx.now(), broke_at="S-0001")
+        assert due(tx) == ["S-0003", "S-0002", "S-0001"], "what it broke off at comes last"
         written = [entry.action for entry in ledger.entries(tx) if entry.action.startswith("memory.")]
         assert written.count("memory.queue") == 4
+        assert queue(tx, "S-0003", project="renamed"), "of a project with another name it is another record"
         assert {"memory.send", "memory.wait", "memory.refuse", "memory.hurry"} < set(written)

@@ -499,6 +499,29 @@ def test_the_script_that_cron_runs_hands_everything_over_as_it_was_meant(tmp_pat
     assert json.loads(nightly.log.read_text()) == [[*ARGUMENTS], str(nightly.root), NASTY]
 
 
+def test_the_script_that_cron_runs_does_not_bring_a_deleted_repository_back(tmp_path: Path) -> None:
+    nightly = job(tmp_path / "x")
+    nightly = Job(**{**nightly.__dict__, "root": tmp_path / "gone", "log": tmp_path / "gone/.nightcrew/logs/a.log"})
+    [script, _] = Cron(machine(tmp_path / "home")).files(nightly).values()
+
+    done = subprocess.run(["/bin/sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, cwd="/", capture_output=True)
+
+    assert done.returncode == 4
+    assert b"gone" in done.stderr, "cron mails it"
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_schedule_can_be_removed_where_cron_was_removed_before_it(tmp_path: Path) -> None:
+    there = machine(tmp_path / "home", lambda _argv, _environment: Ran(127, b"", b"crontab: not found"))
+    script = tmp_path / "home/.config/nightcrew/cron/sums-1a2b3c-nightly.sh"
+    script.parent.mkdir(parents=True)
+    script.touch()
+
+    Cron(there).remove(job(tmp_path))
+
+    assert not script.exists()
+
+
 def test_cron_asks_each_hour_at_the_minutes_that_its_clock_shows(tmp_path: Path) -> None:
     """Kathmandu is a quarter of an hour off, and Lord Howe is half an hour off in one half of the year."""
     config = {"NIGHTCREW_CONFIG_DIR": str(tmp_path / "100% a")}

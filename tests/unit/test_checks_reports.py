@@ -62,6 +62,8 @@ class TestJunit:
             (b'<!DOCTYPE x [<!ENTITY a "aaaa">]><testsuite>&a;</testsuite>', "document type"),
             (b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><testsuite>&a;</testsuite>', "document type"),
             ('<!DOCTYPE x [<!ENTITY a "a">]><testsuite/>'.encode("utf-16"), "document type"),
+            (b'<?xml version="1.0" encoding="utf-7"?><testsuite/>', "not XML"),
+            (b'<?xml version="1.0" encoding="none-such"?><testsuite/>', "not XML"),
             (b"<a>" * 5000 + b"</a>" * 5000, "deeply"),
         ],
     )

@@ -173,7 +173,8 @@ def test_the_calendar_ends_and_nothing_breaks() -> None:
         ("02:00", "06:00", "2026-01-05T01:00", "2026-01-05T05:00"),
         ("22:00", "06:00", "2026-01-05T21:00", "2026-01-06T05:00"),
         ("01:00", "02:30", "2026-03-29T00:00", "2026-03-29T01:00"),  # There is no 02:30 in that night.
-        ("02:30", "02:45", "2026-03-29T01:00", "2026-03-30T00:45"),  # Both lie in the gap: not an end before it began.
+        ("02:30", "02:45", "2026-03-29T01:00", "2026-03-29T01:15"),  # Both in the gap: a quarter of an hour, no day.
+        ("02:30", "03:00", "2026-03-29T01:00", "2026-03-29T01:30"),  # The gap's end.
     ],
 )
 def test_a_run_ends_at_the_first_such_time_after_it_was_due(at: str, until: str, due: str, end: str) -> None:

@@ -1,6 +1,6 @@
 """What powers an agent: models, coding agents, and the mechanical brain that needs neither; tried in a chain."""
 
-from nightcrew.brains.catalog import MECHANICAL, brains, settings_of, warm
+from nightcrew.brains.catalog import MECHANICAL, brains, check_hosts, settings_of, warm
 from nightcrew.brains.chain import Chain
 from nightcrew.brains.mechanical import MechanicalBrain
 from nightcrew.brains.protocol import (
@@ -35,6 +35,7 @@ __all__ = [
     "Turns",
     "Watch",
     "brains",
+    "check_hosts",
     "settings_of",
     "warm",
 ]

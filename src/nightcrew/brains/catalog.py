@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+from nightcrew import key_hosts
 from nightcrew.brains.keys import key_of, names_of
 from nightcrew.brains.mechanical import MechanicalBrain
 from nightcrew.brains.program import argv_of
@@ -58,6 +59,8 @@ def look(name: str, settings: Settings) -> tuple[bool, str, str]:
             what = f"{what} at {argv[0]}"
     except BrainUnavailable as error:
         return False, f"{what}: {error.failure.message}", _HINTS[found.kind]
+    except key_hosts.KeyNotAllowed as error:
+        return False, f"{what}: {error}", error.hint
     variable = next((variable for variable in names_of(found) if has(variable)), "nothing")
     return True, f"{what}, with the key in {variable}", ""
 
@@ -89,6 +92,15 @@ def warm(names: Sequence[str], settings: Settings) -> None:
 
     if providers:
         threading.Thread(target=load, name="warm brains", daemon=True).start()
+
+
+def check_hosts(names: Sequence[str], settings: Settings) -> None:
+    """Raise KeyNotAllowed if a key of one of these brains would go to a host that the user did not allow it for."""
+    for name in names:
+        found = settings_of(name, settings)
+        for variable in names_of(found) if found is not None else ():
+            if has(variable):
+                key_hosts.check(variable, found.base_url if found is not None else "")
 
 
 def _made(name: str, settings: BrainSettings) -> Brain:

@@ -1,7 +1,8 @@
 """The key of a brain: read when it is needed, kept nowhere, never handed to an agent."""
 
+from nightcrew import key_hosts
 from nightcrew.brains.protocol import BrainUnavailable
-from nightcrew.credentials import secret
+from nightcrew.credentials import has, secret
 from nightcrew.model.errors import ConfigurationError
 from nightcrew.model.settings import Brain
 from nightcrew.reliability import Failure, FailureClass
@@ -27,9 +28,15 @@ def names_of(brain: Brain) -> tuple[str, ...]:
 
 
 def key_of(name: str, brain: Brain) -> str:
-    """The key; raises BrainUnavailable, saying which variable to set, if there is none."""
+    """The key; raises BrainUnavailable, saying which variable to set, if there is none.
+
+    Raises KeyNotAllowed if it would go to a host that the user did not allow it for.
+    """
     names = names_of(brain)
     for variable in names:
+        if not has(variable):
+            continue
+        key_hosts.check(variable, brain.base_url)
         try:
             value = secret(variable)
         except ConfigurationError as error:

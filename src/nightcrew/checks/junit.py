@@ -102,7 +102,7 @@ def _check_xml(data: bytes, source: str) -> None:
     parser.EndElementHandler = leave
     try:
         parser.Parse(data, True)
-    except xml.parsers.expat.ExpatError as error:
+    except (xml.parsers.expat.ExpatError, ValueError, LookupError) as error:  # the latter two of odd encodings
         raise ReportError(f"{source}: not XML: {plain_text(str(error), limit=200)}") from None
 
 

@@ -62,7 +62,7 @@ def locate(hits: Iterable[Hit], workspace: Path) -> list[Finding]:
                 path=hit.path,
                 line=hit.line,
                 end_line=hit.end_line if hit.line and hit.end_line and hit.end_line >= hit.line else None,
-                evidence="" if hit.secret else _shown(code.strip(), limit=300),
+                evidence="" if hit.secret else evidence_of(code),
                 fixable=hit.fixable,
                 breaks_build=hit.breaks_build,
                 confidence=hit.confidence,
@@ -70,6 +70,11 @@ def locate(hits: Iterable[Hit], workspace: Path) -> list[Finding]:
         )
         seen[key] += 1
     return found
+
+
+def evidence_of(line: str) -> str:
+    """A line of code as a finding shows it: masked and cut."""
+    return _shown(line.strip(), limit=300)
 
 
 def _shown(text: str, *, limit: int) -> str:

@@ -25,6 +25,9 @@ LIMIT = 64 * 1024 * 1024
 
 _LEVELS = {"error": Severity.HIGH, "warning": Severity.MEDIUM, "note": Severity.LOW, "none": Severity.INFO}
 _CONFIDENCE = {"HIGH": 0.9, "MEDIUM": 0.6, "LOW": 0.3}
+_MESSAGE, _ARGUMENT = 5_000, 1_000
+"""Characters of a message, and of an argument in it: placeholders must not make terabytes of megabytes."""
+
 _PLACEHOLDER = re.compile(r"\{(\d{1,3})\}")
 
 
@@ -237,11 +240,13 @@ def _message_text(message: object, rule: Mapping[str, Any]) -> str | None:
     if not isinstance(arguments, list):
         return found
 
+    filled = [str(one)[:_ARGUMENT] if isinstance(one, str | int | float) else "" for one in arguments[:1000]]
+
     def fill(match: re.Match[str]) -> str:
         index = int(match[1])
-        return str(arguments[index]) if index < len(arguments) else match[0]
+        return filled[index] if index < len(filled) else match[0]
 
-    return _PLACEHOLDER.sub(fill, found)
+    return _PLACEHOLDER.sub(fill, found[:_MESSAGE])
 
 
 def _as_object(value: object, where: str) -> Mapping[str, Any]:

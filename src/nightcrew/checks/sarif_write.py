@@ -1,13 +1,14 @@
 """Writing findings as SARIF 2.1.0, for other tools and for evidence."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 from nightcrew.model.finding import Finding
 from nightcrew.model.severity import Severity
+from nightcrew.monitoring.redaction import Redaction
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {
@@ -34,23 +35,29 @@ def write_sarif(
 ) -> bytes:
     """``findings`` as one SARIF log (UTF-8 JSON), a run for each tool; same findings, same bytes.
 
+    What looks like a secret in a message or in evidence is masked: the file is made to be given away.
     ``suppressed`` says of fingerprints why people set them aside (3.27.23); those in ``absent`` are mended (3.27.24).
     """
     by_tool: dict[str, list[Finding]] = {}
     for finding in findings:
         by_tool.setdefault(finding.tool, []).append(finding)
-    runs = [_run(tool, found, suppressed, absent) for tool, found in by_tool.items()]
+    masked = Redaction().text
+    runs = [_run(tool, found, suppressed, absent, masked) for tool, found in by_tool.items()]
     log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": runs}
     return json.dumps(log, ensure_ascii=False, indent=1).encode("utf-8", "replace")
 
 
 def _run(
-    tool: str, findings: Sequence[Finding], suppressed: Mapping[str, str], absent: Collection[str]
+    tool: str,
+    findings: Sequence[Finding],
+    suppressed: Mapping[str, str],
+    absent: Collection[str],
+    masked: Callable[[str], str],
 ) -> dict[str, Any]:
     rules = {rule: index for index, rule in enumerate(dict.fromkeys(finding.rule for finding in findings))}
     results = []
     for finding in findings:
-        result = _result(finding, rules[finding.rule])
+        result = _result(finding, rules[finding.rule], masked)
         if finding.fingerprint in suppressed:
             result["suppressions"] = [
                 {"kind": "external", "status": "accepted", "justification": suppressed[finding.fingerprint]}
@@ -65,12 +72,12 @@ def _run(
     }
 
 
-def _result(finding: Finding, rule_index: int) -> dict[str, Any]:
+def _result(finding: Finding, rule_index: int, masked: Callable[[str], str]) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": rule_index,
         "level": _LEVELS[finding.severity],
-        "message": {"text": finding.message},
+        "message": {"text": masked(finding.message)},
         "fingerprints": {"nightcrew/v1": finding.fingerprint},
         "properties": {
             "security-severity": _SCORES[finding.severity],
@@ -83,15 +90,15 @@ def _result(finding: Finding, rule_index: int) -> dict[str, Any]:
     if finding.path is not None:
         physical: dict[str, Any] = {"artifactLocation": {"uri": quote(finding.path), "uriBaseId": "%SRCROOT%"}}
         if finding.line is not None:
-            physical["region"] = _region(finding, finding.line)
+            physical["region"] = _region(finding, finding.line, masked)
         result["locations"] = [{"physicalLocation": physical}]
     return result
 
 
-def _region(finding: Finding, line: int) -> dict[str, Any]:
+def _region(finding: Finding, line: int, masked: Callable[[str], str]) -> dict[str, Any]:
     region: dict[str, Any] = {"startLine": line}
     if finding.end_line is not None:
         region["endLine"] = finding.end_line
     if finding.evidence:
-        region["snippet"] = {"text": finding.evidence}
+        region["snippet"] = {"text": masked(finding.evidence)}
     return region

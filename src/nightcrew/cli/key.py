@@ -55,9 +55,11 @@ def _kept(name: str, value: str, *, only_keychain: bool) -> "Key":
 
 
 def _asked(name: str) -> str:
+    from nightcrew.credentials import is_one_line
+
     said = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read(_LONGEST + 1)
     value = str(said).strip()
-    if not value or "\n" in value or len(value) > _LONGEST:
+    if not is_one_line(value) or len(value) > _LONGEST:
         raise UsageError(f"no key was given for {name}", hint=f"One line: nightcrew key add {name} < FILE, or type it.")
     return value
 
@@ -74,6 +76,24 @@ def list_keys() -> int:
         rows = [(key.name, key.place, key.detail, problem or "found") for key, _, problem in found]
         table(("key", "where", "detail", ""), rows, empty="No key is kept, and no setting names one.")
     return 1 if any(not readable for key, readable, _ in found if key.place != "nowhere") else 0
+
+
+@key_app.command("allow", epilog="Example: nightcrew key allow OPENAI_API_KEY llm.example.com")
+def allow(
+    name: Annotated[str, typer.Argument(help="name of the key")],
+    host: Annotated[str, typer.Argument(help="host that it may be sent to, with a port if it is an unusual one")],
+) -> None:
+    """Let a key go to a host that nightcrew does not know, where a repository's settings name both.
+
+    The settings may be somebody else's: look at them first. To take it back, delete it in hosts.toml.
+    """
+    from nightcrew import key_hosts
+
+    found = key_hosts.allow(name, host)
+    if OPTIONS.json:
+        show_json({"name": name, "host": found})
+    else:
+        say(f"{name} may be sent to {found}.")
 
 
 @key_app.command("remove", epilog="Example: nightcrew key remove GITHUB_TOKEN")

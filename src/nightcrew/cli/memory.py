@@ -29,7 +29,7 @@ def status() -> int:
         stands, unsent, own = loreconvo.standing(tx), memory_sync.list(tx, limit=1000), memory_sync.count_own(tx)
     if OPTIONS.json:
         show_json({**_plain(project, stands), "own": own, "queue": [one.plain() for one in unsent]})
-        return _exit(stands)
+        return _exit(stands) if project.settings.memory.loreconvo else 0
     say(f"Own store: {own} {'record' if own == 1 else 'records'}. Search them with: nightcrew recall")
     if not project.settings.memory.loreconvo:
         say("LoreConvo is not used: memory.loreconvo in nightcrew.toml is empty.")
@@ -49,7 +49,12 @@ def status() -> int:
 @app.command(epilog="Example: nightcrew memory sync")
 def sync(
     everything: Annotated[
-        bool, typer.Option("--all", help="also the records of before LoreConvo was used; they count against its limit")
+        bool,
+        typer.Option(
+            "--all",
+            help="also records of before LoreConvo was used, which count against its limit; and anew what was sent"
+            " under another project name",
+        ),
     ] = False,
     seconds: Annotated[int, typer.Option(min=1, max=3600, help="how long it may take")] = 120,
 ) -> int:

@@ -170,17 +170,16 @@ def serve() -> None:
         serve_schedules(project)
 
 
-_HISTORY = ("schedule", "due (UTC)", "because", "what became of it", "exit", "shift", "began (UTC)", "ended (UTC)", "")
+_HISTORY = ("schedule", "due (UTC)", "what became of it", "exit", "shift", "took", "")
 
 
 def _history_row(one: "Firing") -> tuple[object, ...]:
-    because = "its time" if one.cause == "time" else "by hand"
-    began = "" if one.state == "missed" else _utc(one.started)
-    ended = _utc(one.ended) if one.ended and began else ""
-    return (
-        one.schedule, _utc(one.due), because, _became(one), one.exit_status, one.shift, began, ended,
-        one.detail,
-    )  # fmt: skip
+    from nightcrew.monitoring.alerts.words import duration
+
+    ran = one.ended is not None and one.state in ("done", "failed")
+    took = duration((one.ended - one.started).total_seconds()) if one.ended and ran else ""
+    note = "; ".join(filter(None, ("by hand" if one.cause == "hand" else "", one.detail)))
+    return one.schedule, _utc(one.due), _became(one), one.exit_status, one.shift, took, note
 
 
 def _became(one: "Firing") -> str:

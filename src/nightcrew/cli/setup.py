@@ -21,12 +21,28 @@ APPS = {"init": init_app, "doctor": doctor_app}
 def init(
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
     ci: Annotated[str, typer.Option(help="write a workflow for this CI too: github")] = "",
+    pipeline: Annotated[
+        str, typer.Option(metavar="APP.py:NAME", help="propose what would make this pipeline ready, and nothing else")
+    ] = "",
+    sample: Annotated[
+        str, typer.Option("--input", metavar="FILE", help="with --pipeline: records to make its contract from")
+    ] = "",
 ) -> int:
     """Prepare the repository: .nightcrew/, nightcrew.toml, the ledger. Again, it makes only what is missing.
 
     With --ci github it writes .github/workflows/nightcrew.yml: a shift every night, and a gate for pull requests. A
     workflow of this name that differs stays as it is: the difference is shown, and the exit status is 1.
+
+    With --pipeline it prepares nothing: it proposes, as a diff to accept, a contract from the records of --input,
+    guards for calls that have none, and alert thresholds from the last week's records. It writes them if you say yes
+    (or --yes); the exit status is 1 if they are not taken. The code is read, not run.
     """
+    if pipeline:
+        from nightcrew.cli.proposing import propose_for
+
+        return propose_for(pipeline, sample, yes=yes)
+    if sample:
+        raise UsageError("--input goes with --pipeline")
     from nightcrew.crew.setup import initialise
 
     if ci not in ("", "github"):

@@ -35,6 +35,6 @@ def sync(
             rows,
             empty="Nothing would be done." if dry_run else "GitHub is up to date.",
         )
-        for problem in found.problems:
-            say(f"  {problem}")
+        for line in (*found.withheld, *found.problems):
+            say(f"  {line}")
     return 1 if found.problems or (found.waiting and not dry_run) else 0

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from nightcrew.brains import MECHANICAL, Chain, Piece, brains
-from nightcrew.crew import measuring, memory, planning
+from nightcrew.crew import loreconvo_queue, measuring, memory, planning
 from nightcrew.crew.asking import open_questions
 from nightcrew.crew.delivery import fresh_workspace, put_away, tidy
 from nightcrew.crew.desk import Desk, MustStop
@@ -90,7 +90,7 @@ def _answered(project: Project, session_id: str, question_id: str) -> dict[str, 
         tidy(desk.place)
 
 
-def settle(tx: Tx, session_id: str, question_id: str, made: dict[str, Any]) -> str:
+def settle(tx: Tx, project: Project, session_id: str, question_id: str, made: dict[str, Any]) -> str:
     """Hand the answer to the human desk and end the session; gives the handoff's id. The review is left as it is."""
     session = sessions.get(tx, session_id)
     question = handoffs.get(tx, question_id)[0]
@@ -116,6 +116,7 @@ def settle(tx: Tx, session_id: str, question_id: str, made: dict[str, Any]) -> s
     outcome = "answered" if made["brain"] else "not_answered"
     sessions.set_ticket_outcome(tx, session.id, str(question.ticket), outcome=outcome, handoff=handoff.id)
     memory.leave_record(tx, sessions.get(tx, session.id))
+    loreconvo_queue.queue_record(project, tx, session.id)
     measuring.session_ended(tx, sessions.end(tx, session.id, outcome="done", note=f"{outcome} {question.id}"))
     return handoff.id
 

@@ -41,6 +41,8 @@ _COMMON = frozenset(
 _ENDINGS = ("ings", "ing", "ies", "ied", "es", "ed", "s", "y")
 _WORDS, _HITS, _PIECE = 12, 50, 4_000
 """Words of a query that are looked for, hits that are looked at for each, and characters of one piece."""
+_TEXT = 20_000
+"""Characters of one text of an answer that are looked at: more than a piece may have."""
 _FEW = 5
 """A word that so few sessions have tells enough alone; of others a session needs two."""
 
@@ -54,6 +56,9 @@ def context(project: Project, query: str, limit: int, *, without: Collection[str
     """
     if not is_on(project) or limit < 1:
         return []
+    with project.store.read() as tx:
+        if memory_sync.paused(tx):
+            return []
     breaker = _breaker(project.root)
     if not breaker.allow():
         return []
@@ -65,7 +70,7 @@ def context(project: Project, query: str, limit: int, *, without: Collection[str
         _log.warning("LoreConvo was not asked for what it remembers: %s", error)
         return []
     breaker.succeeded()
-    return [*_within(project.settings.memory.characters, (_piece(project, one) for one in found))]
+    return [*_within(project.settings.memory.characters, map(_piece, found))]
 
 
 @functools.cache
@@ -107,8 +112,14 @@ async def _search(
         key=lambda name: (scores[name], dates[name]),
         reverse=True,
     )
-    whole = [await server.call("get_session", session_id=name) for name in ranked[:limit]]
-    return [one for one in whole if isinstance(one, dict) and "id" in one]
+    found: list[dict[str, Any]] = []
+    for name in ranked[: 3 * limit]:
+        one = await server.call("get_session", session_id=name)
+        if isinstance(one, dict) and one.get("id") == name and _is_here(project, one):
+            found.append(one)
+        if len(found) == limit:
+            break
+    return found
 
 
 def words_of(query: str) -> list[str]:
@@ -126,7 +137,7 @@ def _stem(word: str) -> str:
     return f"{stem}*" if len(stem) > 10 else stem
 
 
-def _piece(project: Project, found: dict[str, Any]) -> Piece:
+def _piece(found: dict[str, Any]) -> Piece:
     """A session as an agent reads it; its source says only what has the form that it should have."""
     lists = (("Decisions", "decisions"), ("Open questions", "open_questions"), ("Files", "artifacts"))
     parts = [_text(found.get("title")), _text(found.get("summary"))]
@@ -137,17 +148,34 @@ def _piece(project: Project, found: dict[str, Any]) -> Piece:
     text = Redaction().text("\n".join(part for part in parts if part))
     if len(text) > _PIECE:
         text = f"{text[:_PIECE]}\n[... cut: {len(text):,} characters]"
-    return Piece(_source(project, found), text)
+    return Piece(_source(found), text)
 
 
-def _source(project: Project, found: dict[str, Any]) -> str:
+def _is_here(project: Project, found: dict[str, Any]) -> bool:
+    """Whether a session is of this project; one of a crew, of this repository: folders may have the same name."""
+    name, crew = str(found.get("project")), _crew_session(found)
+    return _canonical(name) == _canonical(project_name(project)) and (
+        not crew or found.get("id") == remote_id(project, crew)
+    )
+
+
+def _canonical(name: str) -> str:
+    """A project's name as LoreConvo compares it."""
+    return re.sub("_+", "_", name.strip().lower()).strip("_")
+
+
+def _crew_session(found: dict[str, Any]) -> str:
+    """The session of a crew, this one or another repository's, whose record it is; empty for anybody else's."""
+    tags = found.get("tags")
+    named = (re.fullmatch(r"session:(S-[0-9]{4,12})", str(tag)) for tag in (tags if isinstance(tags, list) else ()))
+    return next((one[1] for one in named if one), "")
+
+
+def _source(found: dict[str, Any]) -> str:
     day = re.match(r"\d{4}-\d\d-\d\d", str(found.get("start_date", "")))
     of = f" of {day[0]}" if day else ""
-    tags = found.get("tags")
-    for tag in tags if isinstance(tags, list) else ():
-        own = re.fullmatch(r"session:(S-[0-9]{4,12})", str(tag))
-        if own is not None and remote_id(project, own[1]) == found.get("id"):
-            return f"record of session {own[1]}{of}, from LoreConvo"
+    if crew := _crew_session(found):
+        return f"record of session {crew}{of}, from LoreConvo"
     name = re.match(r"[0-9A-Za-z-]{1,64}", str(found.get("id", "")))
     surface = re.fullmatch(r"[a-z]{1,20}", str(found.get("surface", "")))
     return f"LoreConvo session {name[0] if name else '?'}{of}" + (f", surface {surface[0]}" if surface else "")
@@ -164,7 +192,7 @@ def _within(most: int, pieces: Iterator[Piece]) -> Iterator[Piece]:
 
 def _text(value: object) -> str:
     """One text of an answer, without control characters; nothing for what is no text."""
-    return "".join(c for c in value if c.isprintable() or c in "\n\t") if isinstance(value, str) else ""
+    return "".join(c for c in value[:_TEXT] if c.isprintable() or c in "\n\t") if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True)

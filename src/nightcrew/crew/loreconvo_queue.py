@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from nightcrew.crew.loreconvo_server import LoreConvoRefused, Server, talk
+from nightcrew.crew.loreconvo_server import LoreConvoRefused, Server, one_line, talk
 from nightcrew.crew.project import Project
 from nightcrew.model.clock import isoformat
 from nightcrew.model.errors import NightcrewError
@@ -55,6 +55,8 @@ class _Taken:
     full: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     said: str = ""
+    at: str = ""
+    """The session whose record it has been given last."""
 
 
 def is_on(project: Project) -> bool:
@@ -69,8 +71,8 @@ def remote_id(project: Project, session: str) -> str:
 
 def project_name(project: Project) -> str:
     """What LoreConvo calls this repository: as set, or its folder's name in the form of LoreConvo's identifiers."""
-    if project.settings.memory.project:
-        return project.settings.memory.project
+    if given := project.settings.memory.project.strip(" _"):  # Of other names LoreConvo makes none at all.
+        return given
     name = re.sub(r"[^a-z0-9]+", "_", project.root.name.lower()).strip("_") or "repository"
     return (name if name[0].isalpha() else f"_{name}")[:64]
 
@@ -78,15 +80,17 @@ def project_name(project: Project) -> str:
 def queue_record(project: Project, tx: Tx, session: str) -> None:
     """Have the record of a session sent, if LoreConvo is used; in the transaction that writes the record."""
     if is_on(project):
-        memory_sync.queue(tx, session, remote=remote_id(project, session))
+        _queue(project, tx, session)
 
 
 def queue_all(project: Project) -> int:
-    """Queue the records of before LoreConvo was used; gives how many."""
+    """Queue the records of before LoreConvo was used, and those that it has under another project; gives how many."""
     with project.store.begin() as tx:
-        return sum(
-            memory_sync.queue(tx, session, remote=remote_id(project, session)) for session in memory_sync.not_queued(tx)
-        )
+        return sum(_queue(project, tx, session) for session in memory_sync.recorded(tx))
+
+
+def _queue(project: Project, tx: Tx, session: str) -> bool:
+    return memory_sync.queue(tx, session, remote=remote_id(project, session), project=project_name(project))
 
 
 def send_in_night(project: Project) -> dict[str, Any]:
@@ -118,9 +122,9 @@ def send(project: Project, *, by_hand: bool = False, seconds: float = NIGHT_SECO
     except NightcrewError as error:
         broke = error
     with project.store.begin() as tx:
-        _settle(tx, [entry for entry, _ in due], taken, broke)
+        down = _settle(tx, [entry for entry, _ in due], taken, broke)
     problem = str(broke) if broke else taken.said
-    return _standing(project, Sent(sent=len(taken.sent), problem=problem, down=broke is not None))
+    return _standing(project, Sent(sent=len(taken.sent), problem=problem, down=down))
 
 
 async def _send_each(server: Server, due: list[tuple[Entry, dict[str, Any]]], taken: _Taken) -> None:
@@ -128,6 +132,7 @@ async def _send_each(server: Server, due: list[tuple[Entry, dict[str, Any]]], ta
         if taken.full and entry.sent is None:
             taken.full.append(entry.session)  # Full is full: it is not asked for each.
             continue
+        taken.at = entry.session
         try:
             answer = await server.call("save_session", **payload)
         except LoreConvoRefused as error:
@@ -143,18 +148,26 @@ async def _send_each(server: Server, due: list[tuple[Entry, dict[str, Any]]], ta
             taken.refused[entry.session] = f"LoreConvo answers: {_said(answer)}"
 
 
-def _settle(tx: Tx, due: list[Entry], taken: _Taken, broke: NightcrewError | None) -> None:
+def _settle(tx: Tx, due: list[Entry], taken: _Taken, broke: NightcrewError | None) -> bool:
+    """Write down what came of it; gives whether records are left because the server did not answer."""
     now = tx.now()
     memory_sync.took(tx, taken.sent)
     tries = {entry.session: entry.attempts + 1 for entry in due}
+    done = {*taken.sent, *taken.full, *taken.refused}
+    if broke is not None and taken.sent and taken.at not in done and tries[taken.at] >= _TRIES:
+        # It takes others and breaks off at this one, again and again: that is this one's fault.
+        taken.refused[taken.at] = str(broke)
     for session, problem in taken.refused.items():
         again = now + _wait(tries[session]) if tries[session] < _TRIES else None
         memory_sync.refused(tx, session, problem=problem, again=again)
     memory_sync.postpone(tx, taken.full, "full", problem=taken.said, again=now + _FULL_WAIT)
-    if broke is not None:
-        left = [name for name in tries if name not in {*taken.sent, *taken.full, *taken.refused}]
-        again = now + _wait(max((tries[name] for name in left), default=1))
-        memory_sync.postpone(tx, left, "down", problem=str(broke), again=again)
+    if broke is None:
+        return False
+    left = [name for name in tries if name not in {*done, *taken.refused}]
+    again = now + _wait(max((tries[name] for name in left), default=1))
+    at = taken.at if taken.at in left else ""
+    memory_sync.postpone(tx, left, "down", problem=str(broke), again=again, broke_at=at)
+    return bool(left)
 
 
 def _wait(attempt: int) -> timedelta:
@@ -203,5 +216,4 @@ def _cut(text: str, most: int) -> str:
 
 def _said(answer: object) -> str:
     """What an answer says of itself, on one line."""
-    text = str(answer.get("error") or answer.get("status") or answer) if isinstance(answer, dict) else str(answer)
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
+    return one_line(answer.get("error") or answer.get("status") or answer if isinstance(answer, dict) else answer)

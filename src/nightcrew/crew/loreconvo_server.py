@@ -6,9 +6,11 @@ LoreConvo is somebody else's product under a licence of its own (BUSL 1.1): it i
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nightcrew import credentials
 from nightcrew.crew.project import Project
 from nightcrew.model.errors import ConfigurationError, NightcrewError, TransientError
+from nightcrew.monitoring.redaction import Redaction
 
 if TYPE_CHECKING:
     from mcp import ClientSession
@@ -60,16 +63,16 @@ class Server:
         answer = await self._session.call_tool(tool, arguments, read_timeout_seconds=timedelta(seconds=_CALL_SECONDS))
         texts = [str(getattr(part, "text", "")) for part in answer.content]
         if answer.isError:
-            raise LoreConvoRefused(f"LoreConvo refuses {tool}: {_line(' '.join(texts))}")
-        if isinstance(answer.structuredContent, dict):
-            return answer.structuredContent.get("result", answer.structuredContent)
+            raise LoreConvoRefused(f"LoreConvo refuses {tool}: {one_line(' '.join(texts))}")
         if sum(map(len, texts)) > _ANSWER_BYTES:
             raise LoreConvoRefused(f"LoreConvo answers {tool} with more than {_ANSWER_BYTES:,} characters")
+        if isinstance(answer.structuredContent, dict):
+            return answer.structuredContent.get("result", answer.structuredContent)
         try:
             found = [json.loads(text) for text in texts]
         except (ValueError, RecursionError):
             raise LoreConvoRefused(
-                f"LoreConvo answers {tool} with what is not JSON: {_line(' '.join(texts))}"
+                f"LoreConvo answers {tool} with what is not JSON: {one_line(' '.join(texts))}"
             ) from None
         return found[0] if len(found) == 1 else found
 
@@ -88,6 +91,8 @@ def talk(project: Project, conversation: Callable[[Server], Awaitable[T]], *, se
         raise ConfigurationError(
             "LoreConvo needs the package mcp", hint="Run: pip install 'nightcrew[loreconvo]'"
         ) from None
+    # What is no message is logged there with a traceback a line, and a program can print a million lines.
+    logging.getLogger("mcp.client").setLevel(logging.CRITICAL)
     program, *arguments = project.settings.memory.loreconvo
     server = StdioServerParameters(
         command=located(program, project.root),
@@ -96,7 +101,7 @@ def talk(project: Project, conversation: Callable[[Server], Awaitable[T]], *, se
         cwd=project.state_dir,  # Programs read .env and the like where they are started; agents cannot write there.
         encoding_error_handler="replace",
     )
-    log = log_path(project)
+    log, began = log_path(project), time.monotonic()
 
     async def through() -> T:
         with log.open("a", encoding="utf-8", errors="replace") as errors:
@@ -112,12 +117,16 @@ def talk(project: Project, conversation: Callable[[Server], Awaitable[T]], *, se
     except TimeoutError:
         raise LoreConvoDown(f"LoreConvo did not answer within {seconds:.0f} seconds") from None
     except (McpError, OSError, ValueError, RuntimeError, BaseExceptionGroup) as error:
-        raise _explained(error, log) from None
+        explained = _explained(error, log)
+        if isinstance(explained, LoreConvoDown) and time.monotonic() - began >= seconds:  # It broke of being ended.
+            explained = LoreConvoDown(f"LoreConvo did not answer within {seconds:.0f} seconds")
+        raise explained from None
 
 
 def located(program: str, root: Path) -> str:
     """The program's path, from PATH or beside this Python; raises ConfigurationError if it is not there."""
-    path = os.pathsep.join([os.environ.get("PATH") or os.defpath, str(Path(sys.prefix) / "bin")])
+    folders = [*(os.environ.get("PATH") or os.defpath).split(os.pathsep), str(Path(sys.prefix) / "bin")]
+    path = os.pathsep.join(folder for folder in folders if Path(folder).is_absolute())  # Not what lies in a repository.
     wanted = str((root / program).absolute()) if os.sep in program else program
     found = shutil.which(wanted, path=path)
     if found is None:
@@ -158,9 +167,11 @@ def _explained(error: BaseException, log: Path) -> BaseException:
         return error
     if isinstance(error, TimeoutError):
         return LoreConvoDown("LoreConvo stopped answering")
-    return LoreConvoDown(f"LoreConvo broke off: {_line(str(error)) or type(error).__name__} (its log: {log})")
+    return LoreConvoDown(f"LoreConvo broke off: {one_line(error) or type(error).__name__} (its log: {log})")
 
 
-def _line(text: str) -> str:
-    """What a program says, on one line, without what drives terminals."""
+def one_line(said: object) -> str:
+    """What a program says, on one line, without secrets (its licence key is one) and without what drives terminals."""
+    known = Redaction({**os.environ, "LICENCE_KEY": os.environ.get(LICENCE, "")})
+    text = known.text(str(said)[:10_000])
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]

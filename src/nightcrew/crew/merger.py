@@ -1,11 +1,12 @@
 """The merger: brings a ready commit into the integration branch, after verifying everything again."""
 
-from nightcrew.crew import admission
+from nightcrew.crew import admission, mending
 from nightcrew.crew.project import Project
 from nightcrew.crew.workspace import MergeStatus, merge
 from nightcrew.model.errors import IntegrityError, NotVerifiedError, RepositoryError
 from nightcrew.model.ticket import Event, State
-from nightcrew.store import shifts, tickets
+from nightcrew.store import findings, shifts, tickets
+from nightcrew.store.findings import FindingState
 from nightcrew.store.store import Tx
 
 
@@ -17,7 +18,8 @@ def ready(tx: Tx) -> list[str]:
 def try_merge(project: Project, ticket_id: str, shift_id: str) -> dict[str, object]:
     """Merge one ticket's commit, if every signature it needs verifies now. The same merge again is none.
 
-    Gives ``status`` (merged, conflict, refused, not_admitted), ``reason``, ``commit`` and ``files`` as JSON values.
+    Gives ``status`` (merged, conflict, refused, not_admitted), ``reason``, ``commit``, ``files`` and ``mended``
+    (fingerprints of findings) as JSON values.
     """
     with project.store.read() as tx:
         ticket = tickets.get(tx, ticket_id)
@@ -40,7 +42,12 @@ def try_merge(project: Project, ticket_id: str, shift_id: str) -> dict[str, obje
         start=project.git.ref(f"refs/heads/{settings.from_branch}") if settings.from_branch else None,
     )
     status = "merged" if result.ok else str(result.status)
-    return {"status": status, "reason": result.reason, "commit": result.commit, "files": list(result.files)}
+    mended: list[str] = []
+    if result.ok and result.commit is not None:
+        with project.store.read() as tx:
+            mended = mending.mended(project, tx, ticket, result.commit)
+    files = list(result.files)
+    return {"status": status, "reason": result.reason, "commit": result.commit, "files": files, "mended": mended}
 
 
 def record_merge(tx: Tx, ticket_id: str, result: dict[str, object]) -> None:
@@ -60,6 +67,7 @@ def record_merge(tx: Tx, ticket_id: str, result: dict[str, object]) -> None:
         return
     if status == "merged":
         tickets.apply(tx, ticket_id, Event.MERGE, actor="merger", reason=reason, note=f"merged: {reason}")
+        _record_mended(tx, ticket_id, result)
     elif status == MergeStatus.CONFLICT:
         tickets.apply(
             tx, ticket_id, Event.SEND_BACK, actor="merger", reason=reason, note=reason[:500], base=None, head=None
@@ -70,3 +78,13 @@ def record_merge(tx: Tx, ticket_id: str, result: dict[str, object]) -> None:
         )
     else:
         tickets.edit(tx, ticket_id, actor="merger", changes={"note": f"not merged: {reason}"[:500]})
+
+
+def _record_mended(tx: Tx, ticket_id: str, result: dict[str, object]) -> None:
+    """What the merged commit mended is fixed: a check that finds it again opens it again."""
+    mended = result.get("mended", [])
+    for name in mended if isinstance(mended, list) else []:
+        known = findings.find(tx, str(name))
+        if known is not None and known.ticket == ticket_id and known.state is FindingState.OPEN:
+            reason = f"merged as {result['commit']}"
+            findings.set_state(tx, str(name), FindingState.FIXED, actor="merger", reason=reason)

@@ -109,7 +109,7 @@ def _outcome(project: Project, shift_id: str) -> str | None:
 
 def _check_brains(project: Project, brain: str | None) -> None:
     """Every brain that may be asked exists, before the night begins; what they need is loaded meanwhile."""
-    from nightcrew.brains import settings_of, warm
+    from nightcrew.brains import check_hosts, settings_of, warm
     from nightcrew.sandbox import available
 
     everyone = [name for agent in planning.agents_of(project) for name in brain_names(project, agent)]
@@ -128,6 +128,7 @@ def _check_brains(project: Project, brain: str | None) -> None:
             f"budget.dollars cannot be held for {', '.join(unpriced)}: its requests have no price that is known",
             hint="Use budget.tokens, budget.minutes or fewer turns for it.",
         )
+    check_hosts(names, project.settings)
     warm(names, project.settings)
 
 

@@ -1,6 +1,8 @@
 """What a schedule runs when it is called: the shift of ``nightcrew shift``, in the environment that was captured."""
 
 import contextlib
+import os
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from nightcrew.crew.report import Report
 
 _MOST_LOGGED = 1_000_000
+_MOST_AT_ONCE = 100
 
 
 def fire(project: Project, name: str, *, on_progress: "OnProgress | None" = None) -> list[Firing]:
@@ -117,8 +120,9 @@ def _firer(project: Project, on_progress: "OnProgress | None") -> Firer:
 def _tell(project: Project, name: str, error: Exception, called: datetime) -> None:
     """Tell at once of a night that broke before a shift began; of one that broke later an alert tells."""
     with project.store.read() as tx:
-        last = firings.list(tx, schedule=name, limit=1)
-    if not last or last[0].shift is not None or last[0].ended is None or last[0].ended < called:
+        last = firings.list(tx, schedule=name, limit=_MOST_AT_ONCE)
+    # Not always the last: one that was called late was due before what ran by hand meanwhile.
+    if not any(one.state == "failed" and one.shift is None and one.ended and one.ended >= called for one in last):
         return
     from nightcrew.crew import alerting
 
@@ -128,7 +132,9 @@ def _tell(project: Project, name: str, error: Exception, called: datetime) -> No
 
 
 def _turn_over(log: Path) -> None:
-    """Begin a new log when the old one is large; the one before is kept beside it."""
+    """Empty the log when it is large; what was in it is kept beside it."""
     with contextlib.suppress(OSError):
         if log.stat().st_size > _MOST_LOGGED:
-            log.replace(log.with_suffix(".log.1"))
+            # Who called has it open for what this run says, to append: it stays the same file.
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)

@@ -107,7 +107,7 @@ def prepare(project: Project, schedule: Schedule, *, backend: str, given: Mappin
         name: str = chosen().name
     else:
         name = backend if backend == IN_PROCESS else backend_named(backend).name
-    taken = captured.capture(given)
+    taken = captured.capture(given, agents=(project.root, project.work_dir.parent))
     filled_in = {"backend": name, "zone": schedule.zone or _terminal_zone(given)}
     made = Schedule.read({**schedule.plain(), **filled_in}, source="the schedule")
     return Prepared(made, job_of(project, made, taken.environment), taken.environment, taken.warnings)

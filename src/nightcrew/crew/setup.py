@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nightcrew import __version__
 from nightcrew.checks.project import detect
+from nightcrew.crew.keys import sent_to
 from nightcrew.crew.project import STATE, default_playbook, load_project
 from nightcrew.crew.published import write_atomically
 from nightcrew.crew.workspace import workable
@@ -59,6 +60,8 @@ def initialise(start: Path, *, clock: Clock = system_clock) -> InitReport:
     finally:
         project.close()
     notes = list(found.notes)
+    if SETTINGS_FILE not in created:
+        notes += [f"{SETTINGS_FILE} was there already: {line}" for line in sent_to(project.settings)]
     if not reviewers:
         notes.append("nobody can approve yet: nightcrew reviewer add NAME")
     if state.dirty:

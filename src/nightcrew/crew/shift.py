@@ -76,7 +76,7 @@ def _answers(project: Project, engine: "Engine", shift_id: str) -> None:
         session, question = found["session"], found["question"]
         engine.step(f"write question {number}", partial(_write, project, found["manifest"]))
         made = engine.step(f"answer {number}", partial(answering.answer, project, session, question))
-        engine.transaction(f"answered {number}", _on(project, answering.settle, session, question, made))
+        engine.transaction(f"answered {number}", _on(project, answering.settle, project, session, question, made))
 
 
 def _look_at_deadlines(project: Project, engine: "Engine", when: str) -> None:

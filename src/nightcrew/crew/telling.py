@@ -1,7 +1,9 @@
 """The morning report as a message: by mail, Slack and whatever else apprise knows, short enough for a phone."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from nightcrew.checks.text import plain_text
 from nightcrew.crew.project import Project
 from nightcrew.crew.report import Report
 from nightcrew.model.alerting import DEFAULT_CHANNEL
@@ -16,6 +18,8 @@ MOST_LINES = 6
 
 _LONGEST = 110
 _WITHIN_SECONDS = 20.0
+_CALLS = re.compile(r"(?<!\w)@(?=\w)|<(?=\S)|\](?=\()")
+"""What chats make more of than text: a title of others must not call a channel, nor hide where a link leads."""
 
 
 def needs_you(report: Report) -> bool:
@@ -102,7 +106,7 @@ def _part(title: str, lines: Iterable[str]) -> list[str]:
 
 
 def _short(line: str) -> str:
-    text = " ".join(line.split())
+    text = _CALLS.sub("\\g<0>\u200b", " ".join(plain_text(line).split()))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 

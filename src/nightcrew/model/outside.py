@@ -41,6 +41,10 @@ class Github(Document):
     checks: bool = Field(default=True, description="whether verdicts of QA and security become checks of the commit")
     code_scanning: bool = Field(default=False, description="whether findings are uploaded to code scanning as SARIF")
 
+    publish_security: bool = Field(
+        default=False, description="whether fixes of security holes are pushed to a public repository too"
+    )
+
     @field_validator("repository")
     @classmethod
     def _named(cls, value: str) -> str:

@@ -108,10 +108,18 @@ def first_moment(day: date, at: time, zone: tzinfo) -> tuple[datetime, str]:
 
 
 def ends(schedule: Schedule, zone: tzinfo, due: datetime) -> datetime | None:
-    """When a run that was due at ``due`` is to end because of ``until``; None without one."""
+    """When a run that was due at ``due`` is to end because of ``until``; None without one.
+
+    If clocks that go forward show the beginning and the end at one moment, a run has the minutes between them.
+    """
     if not schedule.until:
         return None
     at, day = time.fromisoformat(schedule.until), due.astimezone(zone).date()
+    if first_moment(day, at, zone)[0] == due:
+        begins = [time.fromisoformat(text) for text in schedule.at]
+        moved = [begin for begin in begins if begin < at and first_moment(day, begin, zone)[0] == due]
+        if moved:
+            return due + (datetime.combine(day, at) - datetime.combine(day, moved[0]))
     return next(
         moment
         for moment, _ in (first_moment(day + timedelta(days=ahead), at, zone) for ahead in range(4))

@@ -73,6 +73,21 @@ class Live:
             except subprocess.TimeoutExpired:
                 end_now(self._process)
 
+    @property
+    def pid(self) -> int:
+        """The process id of the launcher, which holds the command."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it and all that it started at once, unasked; returns when they are gone."""
+        with self._lock:
+            end_now(self._process)
+
     def errors(self, characters: int = 2000) -> str:
         """The end of what it wrote to standard error."""
         return self._errors.value().decode("utf-8", "replace").strip()[-characters:]

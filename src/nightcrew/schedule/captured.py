@@ -3,7 +3,7 @@
 import os
 import pwd
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +67,11 @@ class Captured:
     warnings: tuple[str, ...]
 
 
-def capture(given: Mapping[str, str]) -> Captured:
-    """Take over what a run needs of an environment. A value that holds a password, or no text, is left out."""
+def capture(given: Mapping[str, str], agents: Sequence[Path] = ()) -> Captured:
+    """Take over what a run needs of an environment. A value that holds a password, or no text, is left out.
+
+    ``agents`` are the trees that agents' work gets into: of those no folder stays in PATH.
+    """
     taken: dict[str, str] = {}
     warnings: list[str] = []
     for name in NAMES:
@@ -76,24 +79,26 @@ def capture(given: Mapping[str, str]) -> Captured:
         if not value:
             continue
         if name == "PATH":
-            value, dropped = clean_path(value)
+            value, dropped = clean_path(value, agents)
             warnings += dropped
         elif len(value) > _LONGEST or not value.isprintable():
             warnings.append(f"{name} is left out: it holds what is no text")
             continue
-        elif "://" in value and "@" in value:
+        elif "@" in value and ("://" in value or "proxy" in name.lower()):
             warnings.append(f"{name} is left out: it holds a password")
             continue
         taken[name] = value
     return Captured(taken, tuple(warnings))
 
 
-def clean_path(path: str) -> tuple[str, list[str]]:
+def clean_path(path: str, agents: Sequence[Path] = ()) -> tuple[str, list[str]]:
     """The folders of a PATH that are there, each once, and what is said of those that are not safe to search.
 
-    A relative folder means another one in each working directory, and in one that everybody may write anybody can put a
-    program; neither is searched at night.
+    A relative folder means another one in each working directory, in one that everybody may write anybody can put a
+    program, and into those of ``agents`` an agent's work gets: nightcrew itself would run it, outside of every sandbox.
+    None of them is searched at night.
     """
+    closed = [tree.resolve() for tree in agents]
     kept: list[str] = []
     said: list[str] = []
     for folder in path.split(os.pathsep):
@@ -102,12 +107,22 @@ def clean_path(path: str) -> tuple[str, list[str]]:
         elif not folder.isprintable():
             said.append("a folder in PATH is left out: its name holds what is no text")
         elif folder not in kept and Path(folder).is_dir():
-            mode = Path(folder).stat().st_mode
-            if mode & stat.S_IWOTH:
+            real = Path(folder).resolve()
+            if any(real.is_relative_to(tree) for tree in closed):
+                said.append(f"{folder} in PATH is left out: what agents wrote may come to lie there")
+            elif _is_anybodys(real):
                 said.append(f"{folder} in PATH is left out: everybody may write it")
             else:
                 kept.append(folder)
     return os.pathsep.join(kept), said
+
+
+def _is_anybodys(folder: Path) -> bool:
+    """Whether anybody may put a program into it, or another folder in its place."""
+    if folder.stat().st_mode & stat.S_IWOTH:
+        return True
+    above = [parent.stat().st_mode for parent in folder.parents]
+    return any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in above)
 
 
 def finding(environment: Mapping[str, str]) -> dict[str, str]:

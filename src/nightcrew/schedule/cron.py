@@ -29,8 +29,8 @@ _LINES = """\
 _SCRIPT = """\
 #!/bin/sh
 # Written by: nightcrew schedule install. The crontab runs it; it holds no secret.
-mkdir -p {folder} && exec >>{log} 2>&1
 cd {root} || exit 4
+mkdir -p {folder} && exec >>{log} 2>&1
 {environment}exec {command}
 """
 
@@ -81,9 +81,10 @@ class Cron:
 
     def remove(self, job: Job) -> None:
         """Take the block out of the crontab and delete the script; a run that goes on at this moment ends by itself."""
-        with self._alone():
-            text = self._read()
-            self._save(text, without_block(text, job.id))
+        if self._machine.run("crontab", "-l").status != NOT_FOUND:  # a cron that is gone calls nothing
+            with self._alone():
+                text = self._read()
+                self._save(text, without_block(text, job.id))
         remove(self._script(job))
         with contextlib.suppress(OSError):  # other schedules have scripts in it
             self._script(job).parent.rmdir()

@@ -3,16 +3,19 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from nightcrew.model.scheduling import Occurrence, Schedule, between, ends, occurrences
 from nightcrew.schedule.zones import zone_of
-from nightcrew.store import firings, schedules
+from nightcrew.store import firings, locks, schedules
 from nightcrew.store.schedules import Kept
 from nightcrew.store.store import Tx
 
 MOST_MISSED = 50
 """Of so many missed times each is noted by itself; of what came before them the number."""
+
+JUST_NOW = timedelta(hours=1)
+"""How far back is looked where it is not known since when: so often cron asks."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,25 @@ def due(tx: Tx, kept: Kept) -> Due:
 
 
 def overdue_seconds(tx: Tx, kept: Kept) -> float:
-    """How long the oldest time waits that nobody has dealt with, beyond its jitter; 0 if none does."""
+    """How long the oldest time waits that nobody has dealt with, beyond its jitter; 0 if none does.
+
+    While a run goes on, whatever is due meanwhile has been called; that it takes too long is told by its own alert.
+    """
     oldest = next(_open(tx, kept), None)
-    if oldest is None:
+    if oldest is None or is_held(tx, kept.schedule.name):
         return 0.0
     return max(0.0, (tx.now() - oldest.due).total_seconds() - 60 * kept.schedule.jitter_minutes)
+
+
+def lock_of(name: str) -> str:
+    """The lock that who runs a schedule holds."""
+    return f"schedule:{name}"
+
+
+def is_held(tx: Tx, name: str) -> bool:
+    """Whether a process runs the schedule."""
+    lock = locks.find(tx, lock_of(name))
+    return lock is not None and lock.expires > tx.now()
 
 
 def over(schedule: Schedule, due: datetime, now: datetime) -> bool:
@@ -69,6 +86,7 @@ def next_run(tx: Tx) -> tuple[Schedule, Occurrence] | None:
 
 
 def _open(tx: Tx, kept: Kept) -> Iterator[Occurrence]:
-    last = firings.last_due(tx, kept.schedule.name)
-    after = max(moment for moment in (kept.since, last) if moment is not None)
-    return between(kept.schedule, zone_of(kept.schedule), after=after, until=tx.now())
+    now, last = tx.now(), firings.last_due(tx, kept.schedule.name)
+    # A schedule that was installed while the clock was ahead is as good as new.
+    known = [moment for moment in (kept.since, last) if moment is not None and moment <= now]
+    return between(kept.schedule, zone_of(kept.schedule), after=max(known, default=now - JUST_NOW), until=now)

@@ -1,12 +1,13 @@
 """The scheduler in a process of its own, for containers and servers without another: ``nightcrew schedule serve``."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from nightcrew.model.clock import Clock
-from nightcrew.model.errors import BusyError
+from nightcrew.model.errors import BusyError, NightcrewError
 from nightcrew.model.scheduling import BackendName
 from nightcrew.schedule.due import due, following
 from nightcrew.schedule.protocol import Job, Status
@@ -18,6 +19,7 @@ LOCK = "scheduler"
 NAME: BackendName = "in-process"
 _LONGEST_WAIT = 30.0
 _AGAIN = timedelta(minutes=10)
+_LOG = logging.getLogger("nightcrew.schedule")
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,23 @@ def serve(store: Store, *, clock: Clock, wait: Callable[[float], bool], call: Ca
     """Call the schedules that are this scheduler's when they are due, one after the other, until ``wait`` says to stop.
 
     ``wait`` is given seconds and gives whether to stop. A call that changed nothing is not repeated for ten minutes.
+    What breaks, a database that is away for a while or a program that cannot be started, is logged and tried again.
     Raises BusyError if another process does this for the repository.
     """
     with locks.held(store, LOCK, hint="One scheduler a repository is enough."):
         tried: dict[str, datetime] = {}
         while True:
-            for name in _waiting(store):
-                if name not in tried or clock() - tried[name] >= _AGAIN:
-                    tried[name] = clock()
-                    call(name)
-            if wait(_pause(store)):
+            pause = _LONGEST_WAIT
+            try:
+                for name in _waiting(store):
+                    # abs: a clock that was set back would else keep it from being called until it is there again.
+                    if name not in tried or abs(clock() - tried[name]) >= _AGAIN:
+                        tried[name] = clock()
+                        call(name)
+                pause = _pause(store)
+            except (NightcrewError, OSError) as error:
+                _LOG.error("the scheduler could not call what is due: %s", error)
+            if wait(pause):
                 return
 
 

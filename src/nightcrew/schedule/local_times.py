@@ -3,14 +3,15 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 
-from nightcrew.model.scheduling import Schedule, between
+from nightcrew.model.scheduling import DAYS, Schedule, first_moment
 from nightcrew.schedule.zones import named
 
 YEARS = 10
 """How many years are looked at: enough to meet each change of the clocks in each month that it can fall in."""
 
+_NOON = time(12)
 _EVERY_DAY = tuple(range(1, 8))
 _EVERY_MONTH = tuple(range(1, 13))
 
@@ -52,14 +53,36 @@ def local_minutes(schedule: Schedule, zone: tzinfo, now: datetime) -> tuple[int,
 
 
 def _moments(schedule: Schedule, zone: tzinfo, now: datetime) -> Iterator[datetime]:
-    # From the year's beginning, so that what is written stays the same for a year and mostly for longer.
-    begin = datetime(now.year, 1, 1, tzinfo=UTC)
+    """What the clock shows on each day that is not like another one that was looked at."""
     own = named(schedule.zone) if schedule.zone else zone
-    for occurrence in between(schedule, own, after=begin, until=begin.replace(year=now.year + YEARS)):
-        local = occurrence.due.astimezone(zone)
-        yield local
-        if local.fold:  # the clock shows this time twice; one that heeds only the first gets a later one as well
-            yield (occurrence.due + timedelta(hours=1)).astimezone(zone)
+    times = [time.fromisoformat(text) for text in schedule.at]
+    # From the year's beginning, so that what is written stays the same for a year and mostly for longer.
+    begin, end = date(now.year, 1, 1), date(now.year + YEARS, 1, 1)
+    seen: set[tuple[object, ...]] = set()
+    for day in (begin + timedelta(days=number) for number in range((end - begin).days)):
+        if DAYS[day.weekday()] not in schedule.days:
+            continue
+        like = _like(day, (own, zone))
+        if like is not None:
+            if like in seen:
+                continue
+            seen.add(like)
+        for at in times:
+            due, _ = first_moment(day, at, own)
+            local = due.astimezone(zone)
+            yield local
+            if local.fold:  # the clock shows this time twice; one that heeds only the first gets a later one as well
+                yield (due + timedelta(hours=1)).astimezone(zone)
+
+
+def _like(day: date, zones: tuple[tzinfo, tzinfo]) -> tuple[object, ...] | None:
+    """What days have in common whose times fall on the same times of another clock; None if a clock changes near it."""
+    near = [day + timedelta(days=number) for number in (-2, 0, 2)]
+    offsets = [[zone.utcoffset(datetime.combine(one, _NOON)) for one in near] for zone in zones]
+    if any(before != after for before, _, after in offsets):
+        return None
+    around = [(day + timedelta(days=number)).month for number in (-1, 0, 1)]
+    return (day.weekday(), *around, *(one for _, one, _ in offsets))
 
 
 def _unless_all(some: tuple[int, ...], every: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,13 +7,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from nightcrew.model.clock import Clock, system_clock
 from nightcrew.model.errors import ConfigurationError, TransientError
 from nightcrew.schedule.protocol import Job
+from nightcrew.schedule.zones import machine_zone
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
 _PATIENCE = 30.0
@@ -78,20 +78,12 @@ class Machine:
 def this_machine() -> Machine:
     """The machine and user of this process."""
     return Machine(
-        home=Path.home(), environment=dict(os.environ), user=getpass.getuser(), uid=os.getuid(), zone=clock_zone()
+        home=Path.home(),
+        environment=dict(os.environ),
+        user=getpass.getuser(),
+        uid=os.getuid(),
+        zone=machine_zone()[1],
     )
-
-
-def clock_zone(localtime: Path = Path("/etc/localtime")) -> tzinfo:
-    """The zone of the clock that launchd, systemd and cron go by; UTC if the machine has none.
-
-    The variable TZ does not count: it is a terminal's, and they do not see it.
-    """
-    try:
-        with localtime.open("rb") as stream:
-            return ZoneInfo.from_file(stream, key="localtime")
-    except (OSError, ValueError):
-        return UTC
 
 
 def checked(job: Job) -> Job:

@@ -5,9 +5,10 @@ wanted last is no new row; a newer wish of the same kind and subject replaces on
 """
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from sqlalchemy import func, insert, select, update
@@ -143,6 +144,25 @@ def try_again(tx: Tx, *, actor: str = "forge") -> int:
         tx.connection.execute(update(effects).where(effects.c.state == "failed").values(values))
         ledger.append(tx, actor=actor, action="effect.again", subject="forge", data={"count": count})
     return int(count)
+
+
+def withdraw(
+    tx: Tx, *, subject: str, kinds: Iterable[str], but: Collection[str] = (), actor: str = "forge"
+) -> builtins.list[str]:
+    """Take back what is not done on ``subject`` of these kinds (``check *``: all that begin so); gives the keys."""
+    undone = select(effects.c.id, effects.c.key, effects.c.kind).where(
+        effects.c.subject == subject, effects.c.state.in_(UNDONE)
+    )
+    patterns = [*kinds]
+    rows_ = [
+        row
+        for row in tx.connection.execute(undone.order_by(effects.c.id))
+        if row.kind not in but and any(fnmatchcase(row.kind, pattern) for pattern in patterns)
+    ]
+    for row in rows_:
+        _set(tx, row.id, {"state": "replaced", "doc": "{}", "next_at": None})
+        _log(tx, subject, "withdraw", actor, kind=row.kind, key=row.key)
+    return [str(row.key) for row in rows_]
 
 
 def _digest(text: str) -> str:

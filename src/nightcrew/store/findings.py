@@ -39,7 +39,8 @@ class KnownFinding:
 def record(tx: Tx, finding: Finding, *, ticket: str | None = None, actor: str = "nightcrew") -> bool:
     """Store a finding; whether it is new. A known one is noted as seen, and its severity can only rise.
 
-    One that was fixed and is seen again is open again. Merely seeing it once more leaves no entry in the ledger.
+    One that was fixed and is seen again is open again, and ``ticket`` is the one for it then. Merely seeing it once
+    more leaves no entry in the ledger.
     """
     known = find(tx, finding.fingerprint)
     if known is None:
@@ -56,7 +57,7 @@ def _see_again(tx: Tx, known: KnownFinding, finding: Finding, ticket: str | None
     severity = known.finding.severity.raised_to(finding.severity)
     breaks = known.finding.breaks_build or finding.breaks_build
     state = FindingState.OPEN if known.state is FindingState.FIXED else known.state
-    owner = known.ticket or ticket
+    owner = (ticket or known.ticket) if known.state is FindingState.FIXED else (known.ticket or ticket)
     doc = finding.model_copy(update={"severity": severity, "breaks_build": breaks})
     _set(tx, finding.fingerprint, doc=rows.to_json(doc.plain()), ticket=owner, state=state.value, last_seen=tx.stamp())
     before = (known.finding.severity, known.finding.breaks_build, known.state, known.ticket)
@@ -84,14 +85,22 @@ def known(tx: Tx, fingerprints: Iterable[str]) -> dict[str, FindingState]:
 
 def is_rejected(tx: Tx, fingerprint: str) -> bool:
     """Whether the sealed ledger says that the finding became a false positive; its row alone proves nothing."""
-    said = [entry for entry in ledger.entries(tx, subject=f"finding:{fingerprint}") if entry.action == "finding.state"]
+    return is_said(tx, fingerprint, FindingState.FALSE_POSITIVE)
+
+
+def is_said(tx: Tx, fingerprint: str, state: FindingState) -> bool:
+    """Whether the sealed ledger says that the finding was put into this state, and was not seen again since."""
+    entries = builtins.list(ledger.entries(tx, subject=f"finding:{fingerprint}"))
+    said = [entry for entry in entries if entry.action == "finding.state"]
     if not said:
         return False
     try:
         ledger.check(tx, said[-1])
+        later = [entry for entry in entries if entry.seq > said[-1].seq and entry.action == "finding.change"]
+        stays = all(ledger.data(entry).get("state") == state.value for entry in later)
+        return stays and bool(ledger.data(said[-1]).get("to") == state.value)
     except IntegrityError:
         return False
-    return bool(ledger.data(said[-1]).get("to") == FindingState.FALSE_POSITIVE.value)
 
 
 def set_state(tx: Tx, fingerprint: str, state: FindingState | str, *, actor: str, reason: str = "") -> None:
@@ -105,16 +114,36 @@ def set_state(tx: Tx, fingerprint: str, state: FindingState | str, *, actor: str
         _log(tx, fingerprint, "state", actor, **{"from": before.state.value, "to": state.value, "reason": reason})
 
 
+def give(tx: Tx, fingerprint: str, ticket: str, *, actor: str) -> None:
+    """Say that a known finding is the work of ``ticket`` from now on: the one it had is done."""
+    before = find(tx, fingerprint)
+    if before is not None and before.ticket != ticket:
+        _set(tx, fingerprint, ticket=ticket)
+        _log(tx, fingerprint, "give", actor, **{"from": before.ticket, "ticket": ticket})
+
+
 def list(
-    tx: Tx, *, states: Iterable[FindingState] | None = None, ticket: str | None = None
+    tx: Tx,
+    *,
+    states: Iterable[FindingState] | None = None,
+    ticket: str | None = None,
+    broken: builtins.list[str] | None = None,
 ) -> builtins.list[KnownFinding]:
-    """Known findings, first seen first."""
+    """Known findings, first seen first; what is wrong with a row that holds none goes to ``broken`` if it is given."""
     query = select(findings).order_by(findings.c.first_seen, findings.c.fingerprint)
     if states is not None:
         query = query.where(findings.c.state.in_([state.value for state in states]))
     if ticket is not None:
         query = query.where(findings.c.ticket == ticket)
-    return [known_from(row) for row in tx.connection.execute(query).mappings()]
+    found = []
+    for row in tx.connection.execute(query).mappings():
+        try:
+            found.append(known_from(row))
+        except IntegrityError as error:
+            if broken is None:
+                raise
+            broken.append(str(error))
+    return found
 
 
 def _set(tx: Tx, fingerprint: str, **values: Any) -> None:

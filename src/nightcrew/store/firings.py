@@ -50,11 +50,13 @@ def claim(tx: Tx, schedule: str, due: datetime, *, cause: Cause = "time", detail
     return _find(tx, schedule, due)
 
 
-def miss(tx: Tx, schedule: str, due: datetime, *, detail: str) -> None:
+def miss(
+    tx: Tx, schedule: str, due: datetime, *, detail: str, state: Literal["missed", "overlapped"] = "missed"
+) -> None:
     """Note that nothing ran then, and will not any more; one that is there already stays as it is."""
     if _find(tx, schedule, due) is None:
-        _add(tx, schedule, due, cause="time", state="missed", detail=detail, ended=tx.stamp(), outcome="missed")
-        _log(tx, schedule, "miss", due, {"detail": detail})
+        _add(tx, schedule, due, cause="time", state=state, detail=detail, ended=tx.stamp(), outcome=state)
+        _log(tx, schedule, "miss", due, {"state": state, "detail": detail})
 
 
 def set_shift(tx: Tx, firing: int, shift: str) -> None:
@@ -95,8 +97,11 @@ def get(tx: Tx, firing: int) -> Firing:
 
 
 def last_due(tx: Tx, schedule: str) -> datetime | None:
-    """The latest time that it was due at and that is dealt with, or being dealt with."""
-    mine = (firings.c.schedule == schedule) & (firings.c.cause == "time")
+    """The latest time up to now that it was due at and that is dealt with, or being dealt with.
+
+    A later one was noted while the clock was wrong. It counts when its time comes, and keeps nothing from running now.
+    """
+    mine = (firings.c.schedule == schedule) & (firings.c.cause == "time") & (firings.c.due <= tx.stamp())
     return rows.from_optional_time(tx.connection.execute(select(func.max(firings.c.due)).where(mine)).scalar())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, insert, or_, select, update
 
-from nightcrew.model.errors import IntegrityError, NotFoundError
+from nightcrew.model.errors import DocumentError, IntegrityError, NotFoundError
 from nightcrew.model.handoff import Handoff, content_digest, parse, render
 from nightcrew.store import ids, ledger, rows
 from nightcrew.store.schema import handoffs
@@ -71,8 +71,12 @@ def list(
     unrouted: bool = False,
     before: str | None = None,
     limit: int | None = None,
+    broken: builtins.list[str] | None = None,
 ) -> builtins.list[Handoff]:
-    """Handoffs in the order of their numbers; with ``limit``, the last ones (``before`` one). Raises as ``get``."""
+    """Handoffs in the order of their numbers; with ``limit``, the last ones (``before`` one).
+
+    Raises as ``get``, or tells it in ``broken`` if that is given.
+    """
     query = select(handoffs).order_by(func.length(handoffs.c.id).desc(), handoffs.c.id.desc()).limit(limit)
     wanted = ((handoffs.c.ticket, ticket), (handoffs.c.desk, desk), (handoffs.c.session, session))
     for column, value in wanted:
@@ -83,7 +87,15 @@ def list(
     if before is not None:
         size = func.length(handoffs.c.id)
         query = query.where(or_(size < len(before), and_(size == len(before), handoffs.c.id < before)))
-    return [_read(row) for row in reversed(tx.connection.execute(query).mappings().all())]
+    found = []
+    for row in reversed(tx.connection.execute(query).mappings().all()):
+        try:
+            found.append(_read(row))
+        except (DocumentError, IntegrityError) as error:
+            if broken is None:
+                raise
+            broken.append(str(error))
+    return found
 
 
 def mark_routed(tx: Tx, handoff_id: str, *, desk: str | None = None, actor: str = "router") -> None:

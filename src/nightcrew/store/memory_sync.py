@@ -25,7 +25,10 @@ SUBJECT = "loreconvo"
 
 @dataclass(frozen=True)
 class Entry:
-    """One record in the queue; ``next_at`` is when it is tried again, ``sent`` when it was taken last."""
+    """One record in the queue; ``next_at`` is when it is tried again, ``sent`` when it was taken last.
+
+    Of its ``attempts`` those count twice at which the server broke off while it had this very record.
+    """
 
     session: str
     remote: str
@@ -41,15 +44,16 @@ class Entry:
         return {**self.__dict__, "next_at": rows.to_time(self.next_at), "sent": rows.to_time(self.sent)}
 
 
-def queue(tx: Tx, session: str, *, remote: str) -> bool:
+def queue(tx: Tx, session: str, *, remote: str, project: str) -> bool:
     """Have the record of ``session`` sent under the id ``remote``; gives whether it was not queued or sent already.
 
-    A record that was sent and is another one now is sent again. Raises NotFoundError if the session left none.
+    A record that was sent and is another one now, or belongs to a ``project`` of another name now, is sent again.
+    Raises NotFoundError if the session left none.
     """
     doc = tx.connection.execute(select(records.c.doc).where(records.c.session == session)).scalar()
     if doc is None:
         raise NotFoundError(f"session {session} left no record", hint="List the sessions with: nightcrew session list")
-    digest = sha256_hex(str(doc).encode())
+    digest = sha256_hex(f"{project}\n{doc}".encode())
     known = tx.connection.execute(select(memory_sync.c.sha256).where(memory_sync.c.session == session)).scalar()
     if known == digest:
         return False
@@ -62,15 +66,14 @@ def queue(tx: Tx, session: str, *, remote: str) -> bool:
     return True
 
 
-def not_queued(tx: Tx) -> builtins.list[str]:
-    """The sessions whose records were never queued, oldest first."""
-    known = select(memory_sync.c.session)
-    query = select(records.c.session).where(records.c.session.not_in(known))
-    return builtins.list(tx.connection.execute(query.order_by(records.c.created, records.c.session)).scalars())
+def recorded(tx: Tx) -> builtins.list[str]:
+    """The sessions that left records, queued or not, oldest first."""
+    query = select(records.c.session).order_by(records.c.created, records.c.session)
+    return builtins.list(tx.connection.execute(query).scalars())
 
 
 def list(tx: Tx, *, states: Collection[State] = UNSENT, limit: int | None = None) -> builtins.list[Entry]:
-    """The queue in the order in which it is sent: by the records' age."""
+    """The queue by the records' age."""
     query = select(memory_sync).join(records, records.c.session == memory_sync.c.session)
     query = query.where(memory_sync.c.state.in_([*states])).order_by(records.c.created, records.c.session).limit(limit)
     return [_entry(row) for row in tx.connection.execute(query).mappings()]
@@ -89,11 +92,20 @@ def count_own(tx: Tx) -> int:
     return int(tx.connection.execute(select(func.count()).select_from(records)).scalar() or 0)
 
 
+def paused(tx: Tx) -> bool:
+    """Whether the server, which did not answer, is left alone for now."""
+    held = memory_sync.c.state == "down", memory_sync.c.next_at > tx.stamp()
+    return tx.connection.execute(select(memory_sync.c.session).where(*held).limit(1)).scalar() is not None
+
+
 def due(tx: Tx, *, limit: int) -> builtins.list[Entry]:
-    """What may be sent now. While the server is left alone that is nothing; while it is full, what it has already."""
-    now, waiting = tx.now(), list(tx)
-    if any(one.state == "down" and one.next_at is not None and one.next_at > now for one in waiting):
+    """What may be sent now, in that order: what was tried least first, so that no record holds up all others.
+
+    While the server is left alone that is nothing; while it is full, what it has already.
+    """
+    if paused(tx):
         return []
+    now, waiting = tx.now(), sorted(list(tx), key=lambda one: one.attempts)
     full = any(one.state == "full" and one.next_at is not None and one.next_at > now for one in waiting)
     found = [one for one in waiting if _is_time(one, now) and (one.sent is not None or not full)]
     return found[:limit]
@@ -120,11 +132,14 @@ def refused(tx: Tx, session: str, *, problem: str, again: datetime | None) -> No
     _log(tx, "refuse", f"session:{session}", {"problem": problem, "again": rows.to_time(again)})
 
 
-def postpone(tx: Tx, sessions: builtins.list[str], state: State, *, problem: str, again: datetime) -> None:
-    """These records wait until ``again``, because the server is ``down`` or ``full``."""
+def postpone(
+    tx: Tx, sessions: builtins.list[str], state: State, *, problem: str, again: datetime, broke_at: str = ""
+) -> None:
+    """These records wait until ``again``, because the server is ``down`` or ``full``; it broke off at one of them."""
     if not sessions:
         return
     _set(tx, sessions, state=state, attempts=memory_sync.c.attempts + 1, next_at=rows.to_time(again), problem=problem)
+    _set(tx, [broke_at], attempts=memory_sync.c.attempts + 1)
     data = {"sessions": len(sessions), "why": state, "problem": problem, "again": rows.to_time(again)}
     _log(tx, "wait", SUBJECT, data)
 

@@ -76,12 +76,22 @@ def some(tx: Tx, sessions: Collection[str]) -> builtins.list[SessionRecord]:
     return found
 
 
-def list(tx: Tx, *, limit: int | None = None, since: datetime | None = None) -> builtins.list[SessionRecord]:
-    """Records, latest first; those written from ``since`` on."""
+def list(
+    tx: Tx, *, limit: int | None = None, since: datetime | None = None, broken: builtins.list[str] | None = None
+) -> builtins.list[SessionRecord]:
+    """Records, latest first; those written from ``since`` on. What is none raises, or is told in ``broken``."""
     query = select(records.c.doc).order_by(records.c.created.desc(), records.c.session.desc()).limit(limit)
     if since is not None:
         query = query.where(records.c.created >= rows.to_time(since))
-    return [_record(doc) for doc in tx.connection.execute(query).scalars()]
+    found = []
+    for doc in tx.connection.execute(query).scalars():
+        try:
+            found.append(_record(doc))
+        except IntegrityError as error:
+            if broken is None:
+                raise
+            broken.append(str(error))
+    return found
 
 
 def count(tx: Tx) -> int:

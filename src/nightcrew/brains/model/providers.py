@@ -1,7 +1,5 @@
 """From a brain's settings to a model of pydantic-ai, with the key out of the environment."""
 
-import os
-
 from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 
@@ -50,7 +48,7 @@ def _made(provider: str, model: str, brain: Brain, name: str) -> Model:
     from pydantic_ai.providers.openai import OpenAIProvider
 
     if provider == "ollama":
-        key = os.environ.get(brain.key_env, "") if brain.key_env else ""
+        key = key_of(name, brain) if brain.key_env else ""
         return OpenAIChatModel(model, provider=OpenAIProvider(base_url=url or _OLLAMA, api_key=key or "ollama"))
     openai = OpenAIProvider(base_url=url, api_key=key_of(name, brain))
     return (OpenAIResponsesModel if provider == "openai-responses" else OpenAIChatModel)(model, provider=openai)

@@ -48,7 +48,7 @@ def _tickets(tx: Tx) -> Iterator[dict[str, Any]]:
     while True:
         page = tickets.all(tx, limit=_PAGE, offset=start, broken=problems)
         yield from (ticket.plain() for ticket in page)
-        yield from ({"type": "problem", "problem": problem} for problem in problems)
+        yield from _told(problems)
         start += _PAGE
         if len(page) + len(problems) < _PAGE:
             return
@@ -56,22 +56,26 @@ def _tickets(tx: Tx) -> Iterator[dict[str, Any]]:
 
 
 def _handoffs(tx: Tx) -> Iterator[dict[str, Any]]:
+    problems: list[str] = []
     for session in sessions.list(tx):
-        for handoff in handoffs.list(tx, session=session.id):
+        for handoff in handoffs.list(tx, session=session.id, broken=problems):
             sections = {"done": handoff.done, "questions": handoff.questions, "next": handoff.next}
             yield {**handoff.plain(), **sections}
+    yield from _told(problems)
 
 
 def _findings(tx: Tx) -> Iterator[dict[str, Any]]:
-    for known in findings.list(tx):
+    problems: list[str] = []
+    for known in findings.list(tx, broken=problems):
         times = {"first_seen": isoformat(known.first_seen), "last_seen": isoformat(known.last_seen)}
         yield {**known.finding.plain(), "ticket": known.ticket, "state": known.state.value, **times}
+    yield from _told(problems)
 
 
 def _reviews(tx: Tx) -> Iterator[dict[str, Any]]:
     problems: list[str] = []
     yield from (review.plain() for review in reviews.list(tx, broken=problems))
-    yield from ({"type": "problem", "problem": problem} for problem in problems)
+    yield from _told(problems)
 
 
 def _sessions(tx: Tx) -> Iterator[dict[str, Any]]:
@@ -84,7 +88,13 @@ def _sessions(tx: Tx) -> Iterator[dict[str, Any]]:
 
 
 def _records(tx: Tx) -> Iterator[dict[str, Any]]:
-    yield from (record.plain() for record in records.list(tx))
+    problems: list[str] = []
+    yield from (record.plain() for record in records.list(tx, broken=problems))
+    yield from _told(problems)
+
+
+def _told(problems: list[str]) -> Iterator[dict[str, Any]]:
+    return ({"type": "problem", "problem": problem} for problem in problems)
 
 
 def _entries(tx: Tx) -> Iterator[dict[str, Any]]:

@@ -32,7 +32,7 @@ def write_out(chunks: Iterable[bytes], path: Path) -> int:
 
 
 def _replaced(chunks: Iterable[bytes], path: Path) -> int:
-    target = path.resolve()
+    target = Path(os.path.realpath(path))  # as resolve(), but a link to itself is no error of ours
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
     try:
         with os.fdopen(handle, "wb") as stream:

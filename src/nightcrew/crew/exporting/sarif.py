@@ -15,17 +15,16 @@ _ASIDE = {
 def export_sarif(project: Project, *, ticket: str | None = None, fixed: bool = False) -> bytes:
     """The findings (of one ticket, if given) as one SARIF log; with ``fixed`` also those that are mended, as absent.
 
-    A false positive counts as one only if the sealed ledger says so.
+    One counts as mended or as set aside only if the sealed ledger says so: its row alone proves nothing.
     """
     with project.store.read() as tx:
-        wanted = [state for state in FindingState if fixed or state is not FindingState.FIXED]
-        known = findings.list(tx, states=wanted, ticket=ticket)
-        aside = {one.finding.fingerprint: _ASIDE[one.state] for one in known if _is_aside(tx, one)}
-    mended = {one.finding.fingerprint for one in known if one.state is FindingState.FIXED}
-    return write_sarif([one.finding for one in known], suppressed=aside, absent=mended)
+        known = findings.list(tx, ticket=ticket)
+        said = {one.finding.fingerprint: one.state for one in known if _is_said(tx, one)}
+    aside = {name: _ASIDE[state] for name, state in said.items() if state in _ASIDE}
+    mended = {name for name, state in said.items() if state is FindingState.FIXED}
+    shown = [one.finding for one in known if fixed or one.finding.fingerprint not in mended]
+    return write_sarif(shown, suppressed=aside, absent=mended)
 
 
-def _is_aside(tx: Tx, known: findings.KnownFinding) -> bool:
-    if known.state is FindingState.FALSE_POSITIVE:
-        return findings.is_rejected(tx, known.finding.fingerprint)
-    return known.state in _ASIDE
+def _is_said(tx: Tx, known: findings.KnownFinding) -> bool:
+    return known.state is not FindingState.OPEN and findings.is_said(tx, known.finding.fingerprint, known.state)

@@ -34,6 +34,9 @@ TIMEOUT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 """Longest wait for the whole of an answer: a server that sends a byte at a time holds up no shift."""
 
+LIST_SECONDS = 120.0
+"""Longest time for all pages of a list."""
+
 MAX_ANSWER_BYTES = 20 << 20
 MAX_PAGES = 200
 MAX_REDIRECTS = 3
@@ -112,8 +115,9 @@ class Api:
     ) -> Iterator[T]:
         """The items of a list, page by page as they are taken; none if it answers with one of ``absent``.
 
-        Raises ForgeRefused after MAX_PAGES pages of a hundred.
+        Raises ForgeRefused after MAX_PAGES pages of a hundred, ForgeAway after LIST_SECONDS.
         """
+        end = time.monotonic() + LIST_SECONDS
         answer = self._ask("GET", path, query={"per_page": "100", **(query or {})}, absent=absent)
         for _ in range(MAX_PAGES):
             if answer is None:
@@ -124,6 +128,9 @@ class Api:
                 return
             if not self._is_own(following[1]):
                 raise self._refused("GET", path, "names a next page on another server")
+            if time.monotonic() > end:
+                failure = Failure(FailureClass.TIMEOUT, "List", f"no end of the list after {LIST_SECONDS:.0f} s")
+                raise error_of(f"GET {self._name(path)}", failure, 0, token_env=self.token_env)
             answer = self._ask("GET", following[1], absent=absent)
         raise self._refused("GET", path, f"has more than {MAX_PAGES} pages")
 

@@ -30,9 +30,13 @@ _BEFORE = (PULL, CHECK, SARIF)
 
 @dataclass
 class Worked:
-    """What a run did: effects by key, and the problems there were; ``held_up``: there is no sense in going on."""
+    """What a run did: effects by key, and the problems there were; ``held_up``: there is no sense in going on.
+
+    ``withheld`` are the changes that are not shown at the forge, and why.
+    """
 
     done: list[str] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     held_up: bool = False
 

@@ -1,11 +1,11 @@
 """How things shall be at the forge, from what is stored here: the wishes that the outbox takes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from nightcrew.crew.delivery import ticket_branch
-from nightcrew.crew.forge import wording
+from nightcrew.crew.forge import withheld, wording
 from nightcrew.crew.forge.checks import Said
 from nightcrew.crew.forge.code_scanning import Upload
 from nightcrew.crew.forge.pull_requests import Wanted
@@ -19,7 +19,6 @@ from nightcrew.store.effects import Effect
 from nightcrew.store.findings import FindingState
 from nightcrew.store.store import Tx
 
-VERDICT_ACTION = "verdict.sign"
 PUSH, PULL, SARIF = "push", "pull", "sarif"
 CHECK, ISSUE = "check ", "issue "
 """How the kinds of effects begin that there are several of on one ticket."""
@@ -40,13 +39,14 @@ class Branch(Document):
 class Place:
     """What is known of the forge before anything is planned: the base of pull requests, the branches' owner.
 
-    ``landed`` are the tickets' commits that the base contains already.
+    ``landed`` are the tickets' commits that the base contains already; ``public``: everybody can read it.
     """
 
     source: str
     base: str
     owner: str
     landed: frozenset[str] = frozenset()
+    public: bool = True
 
 
 def concerned(project: Project, tx: Tx, source: str) -> list[Ticket]:
@@ -84,37 +84,48 @@ def _is_settled(tx: Tx, ticket: Ticket, planned: list[Effect], last_kind: str) -
     return ended is not None and any(effect.created > ended for effect in planned if effect.kind.startswith(last_kind))
 
 
-def plan_change(project: Project, tx: Tx, ticket: Ticket, place: Place) -> int:
-    """Plan branch, pull request, checks and findings of one ticket; gives how many effects are new."""
+def plan_change(project: Project, tx: Tx, ticket: Ticket, place: Place) -> tuple[int, str]:
+    """Plan branch, pull request, checks and findings of one ticket, and nothing else of what was planned of these.
+
+    Gives how many effects are new, and why the change is not shown if it is withheld.
+    """
     settings = project.settings.github
     # What is published is what the sealed ledger says: rows alone could claim any commit, and any verdict.
     ticket = tickets.verify_row(tx, ticket.id)
     written = [handoffs.verify(tx, one.id) for one in handoffs.list(tx, ticket=ticket.id)]
-    new = 0
+    wanted: dict[str, Document] = {}
     shown = _is_shown(tx, ticket) and ticket.head not in place.landed
+    hidden = withheld.why(project, tx, ticket, public=place.public) if shown else ""
+    shown = shown and not hidden
     if shown and ticket.head is not None:
-        branch = Branch(branch=ticket_branch(ticket.id), head=ticket.head, ours=_ours(written, ticket.head))
-        new += effects.plan(tx, kind=PUSH, subject=ticket.id, doc=branch.plain())
-    if settings.pull_requests and (wanted := _pull(project, tx, ticket, written, place, shown=shown)) is not None:
-        new += effects.plan(tx, kind=PULL, subject=ticket.id, doc=wanted.plain())
+        wanted[PUSH] = Branch(branch=ticket_branch(ticket.id), head=ticket.head, ours=_ours(written, ticket.head))
+    if settings.pull_requests and not hidden:
+        pull = _pull(project, tx, ticket, written, place, shown=shown)
+        wanted |= {PULL: pull} if pull is not None else {}
     if shown and settings.checks:
-        for said in _verdicts(tx, ticket):
-            new += effects.plan(tx, kind=f"{CHECK}{said.desk}", subject=ticket.id, doc=said.plain())
+        wanted |= {f"{CHECK}{said.desk}": said for said in _verdicts(tx, ticket)}
     if shown and settings.code_scanning and ticket.head is not None:
-        new += effects.plan(tx, kind=SARIF, subject=ticket.id, doc=_upload(tx, ticket, ticket.head).plain())
-    return new
+        wanted[SARIF] = _upload(tx, ticket, ticket.head)
+    # What was decided since, or switched off, is not done because it was wanted once.
+    effects.withdraw(tx, subject=ticket.id, kinds=[PUSH, PULL, SARIF, f"{CHECK}*"], but=wanted)
+    return _plan_all(tx, ticket, wanted), hidden
 
 
 def plan_issues(project: Project, tx: Tx, ticket: Ticket, place: Place) -> int:
     """Plan what the ticket's issues are to say; after the pull request is there, whose address they tell."""
-    if not project.settings.github.issues:
-        return 0
-    new = 0
-    ticket = tickets.verify_row(tx, ticket.id)
-    for number in _issues(tx, ticket, place.source):
-        spoken = _spoken(project, tx, ticket, number, place)
-        new += effects.plan(tx, kind=f"{ISSUE}{number}", subject=ticket.id, doc=spoken.plain())
-    return new
+    wanted: dict[str, Document] = {}
+    if project.settings.github.issues:
+        ticket = tickets.verify_row(tx, ticket.id)
+        wanted = {
+            f"{ISSUE}{number}": _spoken(project, tx, ticket, number, place)
+            for number in _issues(tx, ticket, place.source)
+        }
+    effects.withdraw(tx, subject=ticket.id, kinds=[f"{ISSUE}*"], but=wanted)
+    return _plan_all(tx, ticket, wanted)
+
+
+def _plan_all(tx: Tx, ticket: Ticket, wanted: Mapping[str, Document]) -> int:
+    return sum(effects.plan(tx, kind=kind, subject=ticket.id, doc=doc.plain()) for kind, doc in wanted.items())
 
 
 def _is_shown(tx: Tx, ticket: Ticket) -> bool:
@@ -155,7 +166,7 @@ def _verdicts(tx: Tx, ticket: Ticket) -> Iterator[Said]:
     latest: dict[str, str] = {}
     for entry in ledger.entries(tx, subject=f"verdict:{ticket.id}"):
         said = ledger.data(entry)
-        if entry.action == VERDICT_ACTION and said.get("head") == ticket.head:
+        if entry.action == withheld.VERDICT_ACTION and said.get("head") == ticket.head:
             ledger.check(tx, entry)
             latest[str(said["desk"])] = str(said["handoff"])
     for desk, name in latest.items():

@@ -99,9 +99,9 @@ def _open(forge: Forge, wanted: Wanted) -> _Pull:
 def _changed(forge: Forge, pull: _Pull, wanted: Wanted) -> _Pull:
     # Its base is not set again: a person may have chosen another.
     if (pull.title, _lines(pull.body)) != (wanted.title, _lines(wanted.body)) or wanted.closed:
-        body = {"title": wanted.title, "body": wanted.body}
-        state = "closed" if wanted.closed else "open"
-        pull = forge.api.patch(forge.at(f"/pulls/{pull.number}"), {**body, "state": state}, _PULL) or pull
+        # Its state is left out unless it is to be closed: a person may close it at this moment.
+        body = {"title": wanted.title, "body": wanted.body, **({"state": "closed"} if wanted.closed else {})}
+        pull = forge.api.patch(forge.at(f"/pulls/{pull.number}"), body, _PULL) or pull
     if pull.draft != wanted.draft and not wanted.closed:
         name = "convertPullRequestToDraft" if wanted.draft else "markPullRequestReadyForReview"
         answer = forge.api.post(

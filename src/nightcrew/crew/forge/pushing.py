@@ -19,6 +19,7 @@ from nightcrew.approvals.github_api import api_url
 from nightcrew.crew.forge.errors import ForgeAway, ForgeRefused
 from nightcrew.crew.workspace import Git
 from nightcrew.crew.workspace.git import check_commit, safe_environment
+from nightcrew.model.errors import TransientError
 from nightcrew.reliability import Failure, FailureClass
 
 _SCP = re.compile(r"(?:[A-Za-z0-9_.-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s:].*")
@@ -29,7 +30,10 @@ _PASSING = re.compile(
 )
 _REFUSED = re.compile(rb"authentication failed|returned error: 40[134]|permission denied|not found|read-only", re.I)
 _PASSED_ON = ("SSH_AUTH_SOCK", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "GIT_SSL_CAINFO")
-_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=15"
+_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15"
+
+NETWORK_SECONDS = 120.0
+"""Longest time for one push or listing: a host that hangs does not hold up the night."""
 
 
 class PushRefused(ForgeRefused):
@@ -72,7 +76,18 @@ def remote_of(git: Git, setting: str) -> Remote:
         if found.status != 0 or not found.text:
             raise PushRefused(f"there is no remote {setting}", hint="See: git remote -v, and [github] remote.")
         url = found.text
-    return Remote(url, _protocol(url), _owner(url))
+    protocol = _protocol(url)
+    if protocol == "file":
+        url = _folder(git, url.removeprefix("file://"))
+    return Remote(url, protocol, _owner(url))
+
+
+def _folder(git: Git, url: str) -> str:
+    """The absolute path of a folder that is pushed to; the hooks there run, so that it is none of this repository's."""
+    path, here = (git.repo / url).resolve(), git.repo.resolve()
+    if path == here or here in path.parents:
+        raise PushRefused(f"{path} is within the repository, which could bring hooks of its own into it")
+    return str(path)
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,10 @@ class Pusher:
 
     def _run(self, *arguments: str) -> bytes:
         """Run git in the shadow, which knows no configuration of the repository; raises PushFailed, PushRefused."""
-        done = self.git.data(*arguments, environment=self._environment())
+        try:
+            done = self.git.data(*arguments, environment=self._environment(), timeout=NETWORK_SECONDS)
+        except TransientError:
+            raise PushFailed(f"{self.remote.shown}: git {arguments[0]}: no end after {NETWORK_SECONDS:.0f} s") from None
         if done.status == 0:
             return done.stdout
         token = self._header()
@@ -152,9 +170,10 @@ class Pusher:
 
 
 def _git_host(api: str) -> str | None:
-    """The host that serves git for an API: github.com for its own; the same host on an Enterprise Server."""
+    """The host that serves git for an API: github.com, NAME.ghe.com; the same host on an Enterprise Server."""
     host = urlsplit(api).hostname
-    return "github.com" if host == "api.github.com" else host
+    own = host is not None and (host == "api.github.com" or (host.startswith("api.") and host.endswith(".ghe.com")))
+    return host.removeprefix("api.") if host is not None and own else host
 
 
 def _protocol(url: str) -> str:
@@ -169,7 +188,7 @@ def _protocol(url: str) -> str:
         except ValueError:
             raise PushRefused("nothing is pushed over plain http", hint="Use https or ssh.") from None
         return "http"
-    if scheme == "file" or url.startswith(("/", "./", "../")):
+    if url.startswith(("/", "./", "../", "file:///")):
         return "file"
     if not scheme and "::" not in url and _SCP.fullmatch(url):
         return "ssh"

@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from nightcrew import key_hosts
 from nightcrew.crew.forge.api import Api, token_of
 from nightcrew.model.errors import ConfigurationError
 from nightcrew.model.outside import Github
@@ -20,8 +21,14 @@ class About(Answered):
     """What GitHub says of the repository; ``permissions`` is there for who is signed in."""
 
     default_branch: str
-    private: bool = True
+    full_name: str = ""
+    private: bool = False
     permissions: dict[str, bool] = {}
+
+    @property
+    def owner(self) -> str:
+        """The account that it is in now."""
+        return self.full_name.partition("/")[0]
 
 
 _ABOUT: TypeAdapter[About] = TypeAdapter(About)
@@ -54,6 +61,11 @@ class Forge:
         """The path of the API for ``path`` of this repository."""
         return f"/repos/{self.name}{path}"
 
+    def has(self, repository_url: str) -> bool:
+        """Whether this address of the API is that of this repository, under its present name too."""
+        name = "/".join(repository_url.rsplit("/", 2)[1:]).lower()
+        return name == self.name.lower() or name == self.about().full_name.lower()
+
     def about(self) -> About:
         """What it is; raises ForgeAway, ForgeRefused."""
         found = self.api.get(self.at(""), _ABOUT)
@@ -63,10 +75,14 @@ class Forge:
 
 
 def connect(settings: Github) -> Forge:
-    """The repository that [github] names; nothing is asked yet. Raises ConfigurationError if it names none."""
+    """The repository that [github] names; nothing is asked yet. Raises ConfigurationError if it names none.
+
+    Raises KeyNotAllowed if the token would go to a host that the user did not allow it for.
+    """
     if not settings.repository:
         raise ConfigurationError(
             "GitHub is not used here", hint='Write repository = "OWNER/NAME" under [github] in nightcrew.toml.'
         )
+    key_hosts.check(settings.token_env, settings.api)
     api = Api(settings.api, token_of(settings.token_env), token_env=settings.token_env)
     return Forge(api, settings.repository)

@@ -14,9 +14,14 @@ from pydantic import TypeAdapter
 
 from nightcrew.crew.forge.repository import Answered, Forge
 from nightcrew.model.document import Document
+from nightcrew.model.ticket import State
 
 PREFIX = "nightcrew: "
 """How the labels of states begin."""
+
+
+_OURS = frozenset(f"{PREFIX}{state}".replace("_", " ") for state in State)
+_MAY_WRITE = ("OWNER", "MEMBER", "COLLABORATOR")
 
 
 class Spoken(Document):
@@ -30,9 +35,20 @@ class Spoken(Document):
     close: bool = False
 
 
+class _User(Answered):
+    type: str = ""
+
+
 class _Comment(Answered):
     id: int
     body: str | None = None
+    user: _User | None = None
+    author_association: str = ""
+
+    @property
+    def is_of_the_house(self) -> bool:
+        """Whether who may write in the repository wrote it; an App is there only if it was let in."""
+        return self.author_association in _MAY_WRITE or (self.user is not None and self.user.type == "Bot")
 
 
 class _Label(Answered):
@@ -42,6 +58,7 @@ class _Label(Answered):
 class _Issue(Answered):
     number: int
     state: str
+    repository_url: str
 
 
 _COMMENT: TypeAdapter[_Comment] = TypeAdapter(_Comment)
@@ -53,12 +70,15 @@ _ISSUE: TypeAdapter[_Issue] = TypeAdapter(_Issue)
 def bring(forge: Forge, spoken: Spoken) -> dict[str, Any]:
     """See to it that the issue says so; gives the ``comment``'s id. Raises ForgeAway, ForgeRefused."""
     issue = forge.at(f"/issues/{spoken.number}")
+    there = forge.api.get(issue, _ISSUE, absent=(404, 410))
+    if there is None or there.number != spoken.number or not forge.has(there.repository_url):
+        return {"comment": 0, "gone": True}  # deleted, or in another repository now
     comment = _comment(forge, issue, spoken)
     labels = [label.name for label in forge.api.every(f"{issue}/labels", _LABELS)]
     if spoken.label not in labels:
         forge.api.post(f"{issue}/labels", {"labels": [spoken.label]}, _LABELS, repeatable=True)
     for old in labels:
-        if old.startswith(PREFIX) and old != spoken.label:
+        if old in _OURS and old != spoken.label:
             forge.api.delete(f"{issue}/labels/{quote(old, safe='')}")
     if spoken.close:
         forge.api.patch(issue, {"state": "closed", "state_reason": "completed"}, _ISSUE)
@@ -68,11 +88,12 @@ def bring(forge: Forge, spoken: Spoken) -> dict[str, Any]:
 def _comment(forge: Forge, issue: str, spoken: Spoken) -> int:
     wanted = f"{spoken.mark}\n{spoken.body}"
     for comment in forge.api.every(f"{issue}/comments", _COMMENTS):
-        if spoken.mark in (comment.body or ""):
+        # Anybody may have copied the mark, and could write what we seem to say.
+        if comment.is_of_the_house and spoken.mark in (comment.body or ""):
             if (comment.body or "").replace("\r\n", "\n").strip() == wanted.strip():
                 return comment.id
             path = forge.at(f"/issues/comments/{comment.id}")
-            # Somebody may have copied the mark into a comment that this token may not edit.
+            # It may be of somebody whose comment this token may not edit.
             if forge.api.patch(path, {"body": wanted}, _COMMENT, absent={403, 404}) is not None:
                 return comment.id
     made = forge.api.post(f"{issue}/comments", {"body": wanted}, _COMMENT)

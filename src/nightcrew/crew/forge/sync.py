@@ -18,6 +18,7 @@ from nightcrew.crew.forge.planned import Place
 from nightcrew.crew.forge.pushing import Pusher, remote_of
 from nightcrew.crew.forge.repository import Forge, connect
 from nightcrew.crew.project import Project
+from nightcrew.key_hosts import KeyNotAllowed
 from nightcrew.model.document import Document
 from nightcrew.model.errors import NightcrewError
 from nightcrew.model.ticket import Ticket
@@ -38,12 +39,16 @@ _PATIENCE_SECONDS = 5.0
 
 
 class Synced(Document):
-    """What a run did: issues imported (counts by word), effects done and waiting, and the problems there were."""
+    """What a run did: issues imported (counts by word), effects done and waiting, and the problems there were.
+
+    ``withheld`` are the changes that are not shown there, and why.
+    """
 
     issues: dict[str, int] = Field(default_factory=dict)
     planned: int = 0
     done: tuple[str, ...] = ()
     waiting: tuple[dict[str, object], ...] = ()
+    withheld: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -88,9 +93,10 @@ def sync(project: Project, *, issues: bool = True, dry_run: bool = False) -> Syn
             planned=count,
             done=tuple(worked.done),
             waiting=tuple(effect.plain() for effect in left),
+            withheld=tuple(worked.withheld),
             problems=tuple(dict.fromkeys(worked.problems)),
         )
-        if not dry_run and (found.done or found.problems):
+        if not dry_run and (found.done or found.withheld or found.problems):
             _say(project, found)
         return found
 
@@ -104,7 +110,7 @@ def notes(tx: Tx, shift: Shift) -> list[str]:
         if entry.action == "forge.sync" and at >= shift.started and (shift.ended is None or at <= shift.ended):
             said = ledger.data(entry)
             done += int(said["done"])
-            lines += [f"GitHub: {line}" for line in said["problems"]]
+            lines += [f"GitHub: {line}" for line in (*said.get("withheld", ()), *said["problems"])]
     return [*([f"GitHub: {done} things brought up to date there"] if done else []), *dict.fromkeys(lines)]
 
 
@@ -148,7 +154,7 @@ def _out(project: Project, forge: Forge, worked: Worked, *, dry_run: bool) -> tu
         return _would(project, names, place, worked)
     with project.store.begin() as tx:
         effects.try_again(tx)
-        count = _plan(names, worked, lambda one: planned.plan_change(project, tx, one, place))
+        count = _plan(names, worked, lambda one: _change(project, tx, one, place, worked))
     working.work(project, forge, pusher, worked, until=until)
     # Issues come second: they tell the address of the pull request.
     with project.store.begin() as tx:
@@ -161,14 +167,25 @@ def _out(project: Project, forge: Forge, worked: Worked, *, dry_run: bool) -> tu
 def _place(project: Project, forge: Forge, pusher: Pusher, names: Iterable[Ticket]) -> Place:
     settings = project.settings
     own = "" if settings.merge.into.startswith("nightcrew/") else settings.merge.into
-    base = settings.github.base or own or forge.about().default_branch
+    about = forge.about()
+    base = settings.github.base or own or about.default_branch
     head = pusher.heads(f"refs/heads/{base}").get(f"refs/heads/{base}", "")
     git = project.git
     landed: set[str] = set()
     if head and git.exists(head):
         heads = {ticket.head for ticket in names if ticket.head is not None}
         landed = {commit for commit in heads if git.exists(commit) and git.is_ancestor(commit, head)}
-    return Place(forge.source, base, pusher.remote.owner or forge.owner, frozenset(landed))
+    owner = pusher.remote.owner or forge.owner
+    if owner.lower() == forge.owner.lower():
+        owner = about.owner or owner  # as it is called now: an account may be renamed
+    return Place(forge.source, base, owner, frozenset(landed), public=not about.private)
+
+
+def _change(project: Project, tx: Tx, ticket: Ticket, place: Place, worked: Worked) -> int:
+    count, hidden = planned.plan_change(project, tx, ticket, place)
+    if hidden:
+        worked.withheld.append(f"{ticket.id} is kept on this machine: it {hidden}. To show it all the same, push it.")
+    return count
 
 
 def _plan(names: Iterable[Ticket], worked: Worked, plan: Callable[[Ticket], int]) -> int:
@@ -188,7 +205,7 @@ def _would(project: Project, names: list[Ticket], place: Place, worked: Worked) 
     count = 0
     try:
         with project.store.begin() as tx:
-            count = _plan(names, worked, lambda one: planned.plan_change(project, tx, one, place))
+            count = _plan(names, worked, lambda one: _change(project, tx, one, place, worked))
             count += _plan(names, worked, lambda one: planned.plan_issues(project, tx, one, place))
             found = effects.waiting(tx)
             raise _DryRunError
@@ -207,13 +224,17 @@ def _safely(project: Project, run: Callable[[], list[str]]) -> list[str]:
         return run()
     except Exception as error:  # The night's work is done; what is not at GitHub yet goes there another day.
         problem = f"{type(error).__name__}: {error}" if not isinstance(error, NightcrewError) else str(error)
+        problem += f" ({error.hint})" if isinstance(error, KeyNotAllowed) else ""
         _say(project, Synced(problems=(problem,)))
         return [problem]
 
 
 def _say(project: Project, found: Synced) -> None:
-    lines = [Redaction().text(line)[:500] for line in found.problems[:50]]
-    data = {"done": len(found.done), "waiting": len(found.waiting), "problems": lines}
+    told = {
+        name: [Redaction().text(line)[:500] for line in lines[:50]]
+        for name, lines in (("withheld", found.withheld), ("problems", found.problems))
+    }
+    data = {"done": len(found.done), "waiting": len(found.waiting), **told}
     with project.store.begin() as tx:
         ledger.append(tx, actor="forge", action="forge.sync", subject=SUBJECT, data=data)
 

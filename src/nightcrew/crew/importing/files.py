@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 from nightcrew.checks.errors import ReportError
 from nightcrew.model.errors import UsageError
@@ -9,10 +10,17 @@ from nightcrew.model.errors import UsageError
 STANDARD_INPUT = Path("-")
 
 
+def standard_input() -> BinaryIO:
+    """The bytes that are piped in; raises UsageError if standard input is closed."""
+    if sys.stdin is None:
+        raise UsageError("standard input is closed", hint="Pipe a file into it, or name the file.")
+    return sys.stdin.buffer
+
+
 def read(path: Path, *, limit: int) -> bytes:
     """The bytes of ``path``, at most ``limit``. Raises UsageError if it cannot be read, ReportError if it is larger."""
     if path == STANDARD_INPUT:
-        data = sys.stdin.buffer.read(limit + 1)
+        data = standard_input().read(limit + 1)
     else:
         try:
             with path.open("rb") as stream:

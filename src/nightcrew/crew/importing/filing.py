@@ -32,7 +32,7 @@ from nightcrew.store.store import Tx
 
 _FIELDS = ("title", "body", "kind", "priority")
 _STILL = (State.OPEN, State.IN_REVIEW)
-"""States in which nobody works on a ticket, so that it may be changed."""
+"""States in which nobody works on a ticket."""
 
 
 def file_all(
@@ -113,7 +113,7 @@ def _file(project: Project, tx: Tx, item: Imported, link: Link | None, *, actor:
     changes = _changes(item, link, ticket)
     if not changes:
         return _filed(item.ref, UNCHANGED, ticket)
-    if ticket.state not in _STILL:
+    if ticket.state not in _STILL or _waits_with_work(tx, ticket):
         return _filed(item.ref, KEPT, ticket, f"{ticket.id} is {ticket.state}; it is updated when nobody works on it")
     return _update(project, tx, item, ticket, changes, actor)
 
@@ -136,6 +136,7 @@ def _create(project: Project, tx: Tx, item: Imported, actor: str) -> Filed:
     )
     for finding in item.findings:
         findings.record(tx, finding, ticket=ticket.id, actor=actor)
+        findings.give(tx, finding.fingerprint, ticket.id, actor=actor)
     _link(tx, item, ticket, actor)
     if gated:
         why = "it breaks the build" if item.breaks_build else f"its severity is {item.severity}"
@@ -148,7 +149,8 @@ def _update(project: Project, tx: Tx, item: Imported, ticket: Ticket, changes: d
     before = ticket
     ticket = tickets.edit(tx, ticket.id, actor=actor, changes=changes)
     _link(tx, item, ticket, actor)
-    if admission.is_gated(project, ticket) and ticket.work_digest != before.work_digest:
+    asked = before.state is State.IN_REVIEW or admission.is_gated(project, ticket)
+    if asked and ticket.work_digest != before.work_digest:
         reason = f"it was changed in {item.source}"
         _void_waiting(tx, ticket, reason)
         if ticket.state is State.OPEN:
@@ -216,6 +218,12 @@ def _with_depends(
 def _is_gated(project: Project, item: Imported) -> bool:
     gate = project.playbook.gates.severity
     return item.breaks_build or (item.severity is not None and item.severity.at_least(gate))
+
+
+def _waits_with_work(tx: Tx, ticket: Ticket) -> bool:
+    """Whether a person is asked about work that was done on the ticket as it is: a change of it, or a question."""
+    waiting = [review for review in reviews.list(tx, ticket=ticket.id, broken=[]) if review.state in WAITING]
+    return any(review.handoff is not None or review.on_approve is not Event.APPROVE_WORK for review in waiting)
 
 
 def _void_waiting(tx: Tx, ticket: Ticket, reason: str) -> None:

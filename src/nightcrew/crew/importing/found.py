@@ -6,7 +6,7 @@ from functools import partial
 from nightcrew.crew import admission
 from nightcrew.crew.importing.filing import file_all
 from nightcrew.crew.importing.imported import Imported, one_line
-from nightcrew.crew.importing.outcome import ACTOR, ENDED_HERE, UNCHANGED, UPDATED, Filed
+from nightcrew.crew.importing.outcome import ACTOR, ENDED_HERE, KEPT, UNCHANGED, UPDATED, Filed
 from nightcrew.crew.importing.steps import AT_ONCE, Step
 from nightcrew.crew.project import Project
 from nightcrew.crew.settle import ask_for_work
@@ -86,9 +86,8 @@ def _seen(project: Project, tx: Tx, finding: Finding, *, again: bool) -> Filed |
 def _known(project: Project, tx: Tx, finding: Finding, known: KnownFinding, *, again: bool) -> Filed | None:
     """What is said of a finding that is known; None if it is to be filed all the same."""
     ref = finding.fingerprint
-    if known.state is FindingState.ACCEPTED or (
-        known.state is FindingState.FALSE_POSITIVE and findings.is_rejected(tx, ref)
-    ):
+    aside = known.state in (FindingState.ACCEPTED, FindingState.FALSE_POSITIVE)
+    if aside and findings.is_said(tx, ref, known.state):
         reason = f"a person said: {known.state.replace('_', ' ')}"
         return Filed(ref=ref, what=ENDED_HERE, ticket=known.ticket, title=finding.message[:300], reason=reason)
     owner = next(iter(tickets.some(tx, [known.ticket] if known.ticket else [])), None)
@@ -100,19 +99,21 @@ def _known(project: Project, tx: Tx, finding: Finding, known: KnownFinding, *, a
         reason = f"{owner.id} is {owner.state}, and it was reported again"
         return Filed(ref=ref, what=ENDED_HERE, ticket=owner.id, title=owner.title, state=owner.state, reason=reason)
     findings.record(tx, finding, ticket=owner.id, actor=ACTOR)
-    if _raise(project, tx, owner, finding):
-        after = tickets.get(tx, owner.id)
+    what, reason = _raise(project, tx, owner, finding), ""
+    if what != UNCHANGED:
         reason = f"reported again as {finding.severity}"
-        return Filed(ref=ref, what=UPDATED, ticket=owner.id, title=owner.title, state=after.state, reason=reason)
-    return Filed(ref=ref, what=UNCHANGED, ticket=owner.id, title=owner.title, state=owner.state)
+        owner = tickets.get(tx, owner.id)
+    return Filed(ref=ref, what=what, ticket=owner.id, title=owner.title, state=owner.state, reason=reason)
 
 
-def _raise(project: Project, tx: Tx, owner: Ticket, finding: Finding) -> bool:
+def _raise(project: Project, tx: Tx, owner: Ticket, finding: Finding) -> str:
     """Let a ticket that nobody works rise to the finding's severity, and go to the inbox if that is at the gate now."""
     severity = finding.severity.raised_to(owner.severity)
     breaks = owner.breaks_build or finding.breaks_build
-    if (severity, breaks) == (owner.severity, owner.breaks_build) or owner.state is not State.OPEN:
-        return False
+    if (severity, breaks) == (owner.severity, owner.breaks_build):
+        return UNCHANGED
+    if owner.state is not State.OPEN:
+        return KEPT  # the next import raises it
     tickets.verify_row(tx, owner.id)
     was = admission.is_gated(project, owner)
     raised = tickets.edit(tx, owner.id, actor=ACTOR, changes={"severity": severity, "breaks_build": breaks})
@@ -120,7 +121,7 @@ def _raise(project: Project, tx: Tx, owner: Ticket, finding: Finding) -> bool:
         reason = f"{finding.tool} {finding.rule} was reported again as {finding.severity}"[:500]
         raised = tickets.apply(tx, owner.id, Event.GATE, actor=ACTOR, reason=reason)
         ask_for_work(project, tx, raised, reason)
-    return True
+    return UPDATED
 
 
 def _ticket_of(source: str, name: str, group: list[Finding], priority: Priority | None) -> Imported:

@@ -8,7 +8,7 @@ from nightcrew.crew.forge import github_issues
 from nightcrew.crew.forge.repository import Answered, Forge, connect
 from nightcrew.crew.importing import filing
 from nightcrew.crew.importing.outcome import ImportReport
-from nightcrew.crew.importing.steps import filing_steps, run
+from nightcrew.crew.importing.steps import filing_steps, run, withdrawing_steps
 from nightcrew.crew.project import Project
 from nightcrew.model.ticket import Kind, Priority
 
@@ -38,10 +38,7 @@ def import_github(
         names = tuple(wanted) or project.settings.github.labels
         items = github_issues.fetch(forge, names, kind=kind, priority=priority)
         closed = gone(project, forge, {item.ref for item in items})
-    steps = [
-        *filing_steps(project, items, again=again),
-        lambda tx: filing.withdraw(tx, forge.source, closed),
-    ]
+    steps = [*filing_steps(project, items, again=again), *withdrawing_steps(forge.source, closed)]
     return run(project, forge.source, steps, dry_run=dry_run)
 
 

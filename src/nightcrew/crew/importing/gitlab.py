@@ -13,14 +13,12 @@ from nightcrew.crew.forge.api import Api
 from nightcrew.crew.importing import filing, labels
 from nightcrew.crew.importing.imported import Imported
 from nightcrew.crew.importing.outcome import REFUSED, Filed, ImportReport
-from nightcrew.crew.importing.steps import filing_steps, run
+from nightcrew.crew.importing.steps import filing_steps, run, withdrawing_steps
 from nightcrew.crew.project import Project
 from nightcrew.model.errors import UsageError
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import Kind, Priority
 
-ADDRESS = "https://gitlab.com/api/v4"
-TOKEN = "GITLAB_TOKEN"  # noqa: S105 - the name of a key
 _PROJECT = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_./-]{0,254}")
 
 
@@ -70,19 +68,17 @@ def import_gitlab(
     source = f"gitlab:{path}"
     listed = [found[number] for number in sorted(found)]
     items = [_imported(source, one, kind, priority) for one in listed if not one.confidential]
-    secret = [
+    secret = tuple(
         Filed(ref=str(one.iid), what=REFUSED, title=f"#{one.iid}", reason="it is confidential")
         for one in listed
         if one.confidential
-    ]
+    )
     with project.store.read() as tx:
         missing = [int(ref) for ref in filing.live(tx, source) if ref.isdigit() and int(ref) not in found]
     gone = _gone(api, address, missing)
-    steps = [
-        *filing_steps(project, items, again=again),
-        lambda tx: [*secret, *filing.withdraw(tx, source, gone)],
-    ]
-    return run(project, source, steps, dry_run=dry_run)
+    steps = [*filing_steps(project, items, again=again), *withdrawing_steps(source, gone)]
+    done = run(project, source, steps, dry_run=dry_run)
+    return done.model_copy(update={"things": (*done.things, *secret)})
 
 
 def _gone(api: Api, address: str, missing: list[int]) -> dict[str, str]:

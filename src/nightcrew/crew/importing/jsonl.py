@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from sys import stdin
 from typing import IO, Any
 
 from pydantic import Field
 
 from nightcrew.checks.text import plain_text
-from nightcrew.crew.importing.files import STANDARD_INPUT
+from nightcrew.crew.importing.files import STANDARD_INPUT, standard_input
 from nightcrew.crew.importing.imported import Imported
 from nightcrew.crew.importing.outcome import REFUSED, Filed, ImportReport
 from nightcrew.crew.importing.steps import filing_steps, run
@@ -120,7 +119,7 @@ class _Reader:
         if line.command is not None and not self.with_commands:
             raise UsageError(f"line {number}: has a command; --with-commands says that the file is yours")
         named = line.ref if line.ref is not None else None if line.id is None else str(line.id)
-        ref = plain_text(named or f"title:{digest(line.title)[:16]}", limit=500)
+        ref = _named(named or f"title:{digest(line.title)[:16]}")
         if ref in self._seen:
             raise UsageError(f"line {number}: {ref} was on line {self._seen[ref]} already")
         item = Imported.of(
@@ -133,7 +132,7 @@ class _Reader:
             url=line.url,
             severity=line.severity,
             breaks_build=line.breaks_build,
-            depends=tuple(str(name) for name in line.depends),
+            depends=tuple(_named(str(name)) for name in line.depends),
         )
         self._seen[ref] = number
         return item if line.command is None else item.model_copy(update={"command": line.command})
@@ -178,10 +177,15 @@ class _Reader:
         self.left_out[why] = self.left_out.get(why, 0) + 1
 
 
+def _named(ref: str) -> str:
+    """The name of a thing as it can be stored; what depends on it says it in the same way."""
+    return plain_text(ref, limit=500)
+
+
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that hold something, numbered from 1; of one that is too long, only that it is."""
     try:
-        opened: Any = nullcontext(stdin.buffer) if path == STANDARD_INPUT else path.open("rb")
+        opened: Any = nullcontext(standard_input()) if path == STANDARD_INPUT else path.open("rb")
         with opened as stream:
             yield from _numbered(stream)
     except OSError as error:

@@ -3,10 +3,10 @@
 What a step filed is known to the next run, so that the same import again goes on where it stopped.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
-from nightcrew.crew.importing.filing import file_all
+from nightcrew.crew.importing.filing import file_all, withdraw
 from nightcrew.crew.importing.imported import Imported
 from nightcrew.crew.importing.outcome import ACTOR, CREATED, UPDATED, WITHDRAWN, Filed, ImportReport, counted
 from nightcrew.crew.project import Project
@@ -66,6 +66,17 @@ def filing_steps(project: Project, items: Iterable[Imported], *, again: bool = F
     ]
     if late:
         yield partial(_depend, project, late)
+
+
+def withdrawing_steps(source: str, gone: Mapping[str, str]) -> Iterator[Step]:
+    """Steps that set aside the tickets of things that are gone (ref: why)."""
+    listed = [*gone.items()]
+    for start in range(0, len(listed), AT_ONCE):
+        yield partial(_withdraw, source, dict(listed[start : start + AT_ONCE]))
+
+
+def _withdraw(source: str, gone: Mapping[str, str], tx: Tx) -> list[Filed]:
+    return withdraw(tx, source, gone)
 
 
 def _file(

@@ -5,17 +5,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from nightcrew.checks.text import masked, plain_text
+from nightcrew.checks.text import masked, plain_text, relative_path
 from nightcrew.crew.importing import filing
 from nightcrew.crew.importing.imported import Imported, one_line
-from nightcrew.crew.importing.outcome import Filed, ImportReport
-from nightcrew.crew.importing.steps import filing_steps, run
+from nightcrew.crew.importing.outcome import ImportReport
+from nightcrew.crew.importing.steps import filing_steps, run, withdrawing_steps
 from nightcrew.crew.project import Project
 from nightcrew.crew.workspace.git import check_commit
-from nightcrew.model.errors import RepositoryError
+from nightcrew.model.errors import RepositoryError, UsageError
 from nightcrew.model.finding import fingerprint
 from nightcrew.model.ticket import Kind, Priority
-from nightcrew.store.store import Tx
 
 SOURCE = "todo"
 WORDS: Mapping[str, tuple[Kind, Priority]] = {
@@ -45,19 +44,30 @@ def import_todos(
     """File each TODO, FIXME and XXX comment in the tracked files of HEAD, or below ``paths`` only.
 
     It is known by its file and its text, so that it may move within the file. The ticket of a comment that is gone is
-    set aside, unless only some paths were looked at.
+    set aside, unless only some paths were looked at. Raises UsageError for a path that names nothing in HEAD.
     """
     head = project.git.ref("HEAD")
     if head is None:
         raise RepositoryError(f"{project.root} has no commits", hint="Make a first commit: git add . && git commit")
-    found = [*comments(project, head, paths=paths, kind=kind, priority=priority)]
+    where = tuple(_checked(project, head, path) for path in paths)
+    found = [*comments(project, head, paths=where, kind=kind, priority=priority)]
+    left: list[str] = []
+    if not paths:
+        with project.store.read() as tx:
+            left = sorted(filing.live(tx, SOURCE).keys() - {one.ref for one in found})
+    gone = dict.fromkeys(left, f"its comment is not in {head[:12]} any more")
+    return run(project, SOURCE, [*filing_steps(project, found), *withdrawing_steps(SOURCE, gone)], dry_run=dry_run)
 
-    def set_aside(tx: Tx) -> list[Filed]:
-        left = filing.live(tx, SOURCE).keys() - {one.ref for one in found}
-        return filing.withdraw(tx, SOURCE, dict.fromkeys(left, f"its comment is not in {head[:12]} any more"))
 
-    steps = [*filing_steps(project, found), *([] if paths else [set_aside])]
-    return run(project, SOURCE, steps, dry_run=dry_run)
+def _checked(project: Project, commit: str, path: str) -> str:
+    """``path`` as git names it; a misspelt one must not look like code without comments."""
+    clean = relative_path(path)
+    if clean is None or project.git.data("cat-file", "-e", f"{check_commit(commit)}:{clean}").status:
+        raise UsageError(
+            f"{path!r} names nothing in HEAD",
+            hint="Paths are those of git: from the top of the repository, as src/app.",
+        )
+    return clean
 
 
 def comments(

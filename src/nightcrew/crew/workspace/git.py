@@ -10,9 +10,11 @@ none of them.
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,14 +132,15 @@ class Git:
         stdin: bytes = b"",
         source: int | None = None,
         environment: Mapping[str, str] = _NOTHING,
+        timeout: float | None = None,
     ) -> GitOutput:
         """Run git on the repository's objects from the shadow, which sees no ref and no configuration of it.
 
-        ``source`` is an open file descriptor to read instead of ``stdin``.
+        ``source`` is an open file descriptor to read instead of ``stdin``. ``timeout`` see ``invoke``.
         """
         shadow = Path(self._shadow.name)
         own = {"GIT_DIR": str(shadow), "GIT_OBJECT_DIRECTORY": str(self.objects_dir), **environment}
-        return invoke(arguments, directory=shadow, stdin=stdin, source=source, environment=own)
+        return invoke(arguments, directory=shadow, stdin=stdin, source=source, environment=own, timeout=timeout)
 
     def must(self, output: GitOutput, what: str) -> bytes:
         """Standard output of a command that must succeed; raises RepositoryError that says ``what`` failed."""
@@ -207,24 +210,38 @@ def invoke(
     source: int | None = None,
     environment: Mapping[str, str] = _NOTHING,
     configuration: Mapping[str, str] = _NOTHING,
+    timeout: float | None = None,
 ) -> GitOutput:
-    """Run git with nothing of the user's environment and with everything that could execute something turned off."""
+    """Run git with nothing of the user's environment and with everything that could execute something turned off.
+
+    Raises TransientError after ``timeout`` seconds (None: TIMEOUT_SECONDS); what git started ends with it.
+    """
     try:
-        completed = subprocess.run(
+        with subprocess.Popen(
             ["git", "--no-pager", *arguments],
             cwd=directory,
             env=safe_environment(configuration) | dict(environment),
-            stdin=source,
-            input=stdin if source is None else None,
-            capture_output=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
+            stdin=subprocess.PIPE if source is None else source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Over the network git has helpers, which would outlive it.
+            start_new_session=timeout is not None,
+        ) as process:
+            try:
+                stdout, stderr = process.communicate(
+                    stdin if source is None else None, TIMEOUT_SECONDS if timeout is None else timeout
+                )
+            except BaseException:
+                if timeout is not None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
+                raise
     except FileNotFoundError:
         raise RepositoryError("git is not installed", hint="Install git 2.38 or later.") from None
-    except subprocess.TimeoutExpired:
-        raise TransientError(f"git {arguments[0]} took more than {TIMEOUT_SECONDS:.0f} s in {directory}") from None
-    return GitOutput(completed.returncode, completed.stdout, completed.stderr)
+    except subprocess.TimeoutExpired as error:
+        raise TransientError(f"git {arguments[0]} took more than {error.timeout:.0f} s in {directory}") from None
+    return GitOutput(process.returncode, stdout, stderr)
 
 
 def safe_environment(configuration: Mapping[str, str] = _NOTHING) -> dict[str, str]:

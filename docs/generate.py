@@ -23,7 +23,7 @@ GROUPS = {
     "import": ("github", "gitlab", "jsonl", "sarif", "junit", "todo"),
     "export": ("sarif", "junit", "html", "jsonl"),
     "inbox": ("list", "show", "approve", "reject", "escalate", "ask", "stats"),
-    "key": ("add", "list", "remove"),
+    "key": ("add", "list", "allow", "remove"),
     "reviewer": ("add", "admit", "list", "revoke"),
     "handoff": ("list", "show"),
     "session": ("list", "show"),

@@ -71,6 +71,12 @@ RECORDS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Targets are named as seen from the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / ".git").mkdir()
@@ -235,10 +241,7 @@ def test_a_person_takes_the_proposal_by_the_command(folder: Path) -> None:
     assert nightcrew(*asked)["diff"] == ""
 
 
-def test_a_pipeline_with_the_contract_gives_its_steps_what_they_had(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
+def test_a_pipeline_with_the_contract_gives_its_steps_what_they_had(folder: Path) -> None:
     accept(propose("app.py:leads", folder, sample="leads.jsonl"))
     (folder / "app.py").rename(folder / "leads_app.py")
     pipeline = load("leads_app.py:leads")
@@ -246,7 +249,7 @@ def test_a_pipeline_with_the_contract_gives_its_steps_what_they_had(
     assert pipeline.contract.validate_json(json.dumps(RECORDS[1]).encode()) == RECORDS[1]
 
 
-def test_the_examples_are_found_ready_or_told_what_is_missing(tmp_path: Path) -> None:
+def test_a_pipeline_that_needs_nothing_but_a_sample_is_told_so(tmp_path: Path) -> None:
     source = textwrap.dedent(
         """
         import nightcrew as nc

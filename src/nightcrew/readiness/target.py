@@ -1,0 +1,161 @@
+"""What readiness is asked of: the crew on a repository, a pipeline, or plain code that is neither yet."""
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightcrew.model.errors import UsageError
+from nightcrew.readiness.fingerprint import Fingerprint, of_crew, of_modules
+
+if TYPE_CHECKING:
+    from nightcrew.crew.project import Project
+    from nightcrew.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class CrewTarget:
+    """The crew of a prepared repository."""
+
+    project: "Project"
+
+    @property
+    def root(self) -> Path:
+        """The top of the working tree."""
+        return self.project.root
+
+    @property
+    def label(self) -> str:
+        """What results are stored under."""
+        return "crew"
+
+    def fingerprint(self) -> Fingerprint:
+        """What a result holds for: settings, playbook, CI, nightcrew."""
+        return of_crew(self.root, self.project.playbook_text)
+
+
+@dataclass(frozen=True)
+class PipelineTarget:
+    """A pipeline.
+
+    ``path`` is the file that declares it, ``name`` its variable there, ``module`` how it is imported if it was named so
+    (``package.module``), else empty. ``home`` is where its state is looked for, as ``nightcrew run`` does.
+    """
+
+    path: Path
+    name: str
+    module: str = ""
+    home: Path = Path()
+
+    @property
+    def root(self) -> Path:
+        """The folder of the application: the one that its imports begin in."""
+        return self.path.parents[self._depth]
+
+    @property
+    def _depth(self) -> int:
+        return self.module.count(".") + (self.path.name == "__init__.py") if self.module else 0
+
+    @property
+    def spec(self) -> str:
+        """What ``pipeline.loading.load`` and ``nightcrew run`` take: ``APP.py:NAME``; a module, from ``root``."""
+        return f"{self.module or self.path}:{self.name}"
+
+    @property
+    def label(self) -> str:
+        """What results are stored under."""
+        return f"pipeline:{self.name}"
+
+    @cached_property
+    def pipeline(self) -> "Pipeline":
+        """The pipeline, imported into this process: runs the user's module, as ``nightcrew run`` does."""
+        from nightcrew.pipeline.loading import load
+
+        pipeline = load(self.spec)
+        pipeline.use_default(state=self.home)
+        return pipeline
+
+    def fingerprint(self) -> Fingerprint:
+        """What a result holds for: its own modules, settings, nightcrew. Nothing is imported."""
+        return of_modules(self.path, self.root)
+
+
+@dataclass(frozen=True)
+class CodeTarget:
+    """Plain code, such as a prototype: it is read, never run."""
+
+    path: Path
+
+    @property
+    def root(self) -> Path:
+        """The folder that it lies in."""
+        return self.path.parent
+
+    @property
+    def label(self) -> str:
+        """What results are stored under."""
+        return f"code:{self.path.name}"
+
+    def fingerprint(self) -> Fingerprint:
+        """What a result holds for."""
+        return of_modules(self.path, self.root)
+
+
+Target = CrewTarget | PipelineTarget | CodeTarget
+
+
+def resolve(text: str, repo: Path) -> Target:
+    """The target that ``text`` names: paths from the current directory, state from ``repo``. Nothing is imported.
+
+    Empty: the crew of ``repo``; a folder: the crew of the repository around it. ``APP.py:NAME`` or
+    ``package.module:NAME``: a pipeline. ``APP.py``: plain code. Raises UsageError, and what opening a project raises.
+    """
+    place, colon, name = text.rpartition(":")
+    if colon and name.isidentifier() and place:
+        return _pipeline(place, name, repo)
+    path = Path(text) if text else repo
+    if path.is_dir():
+        from nightcrew.crew.project import open_project
+
+        return CrewTarget(open_project(path))
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise UsageError(f"there is no file {text}")
+        return CodeTarget(path.resolve())
+    raise UsageError(
+        f"{text!r} is no target", hint="Name a folder (its crew), APP.py:NAME (a pipeline) or APP.py (plain code)."
+    )
+
+
+def _pipeline(place: str, name: str, repo: Path) -> PipelineTarget:
+    if place.endswith(".py"):
+        path = Path(place)
+        if not path.is_file():
+            raise UsageError(f"there is no file {place}")
+        return PipelineTarget(path.resolve(), name, home=repo)
+    return PipelineTarget(_module(place).resolve(), name, place, repo)
+
+
+def _module(name: str) -> Path:
+    """The file of a module, found without importing it or its packages."""
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        raise UsageError(f"{name!r} is no module")
+    places = [Path.cwd()]
+    top = None if _in(places, parts) else importlib.util.find_spec(parts[0])
+    if top is not None and top.submodule_search_locations:
+        places = [Path(place).parent for place in top.submodule_search_locations]
+    found = _in(places, parts)
+    if found is None:
+        raise UsageError(f"there is no module {name}")
+    return found
+
+
+def _in(places: list[Path], parts: list[str]) -> Path | None:
+    for place in places:
+        base = place.joinpath(*parts)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None

@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults import crew_repository as crew
 
-ROUNDS = int(os.environ.get("NIGHTCREW_STORM_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("NIGHTCREW_STORM_ROUNDS", "2"))
 
 
 @pytest.fixture(scope="module")

@@ -210,7 +210,8 @@ def _untold(tx: Tx, shift: Shift) -> list[str]:
     lines = []
     for message in reversed(alert_messages.since(tx, shift.started)):
         if message.problem and message.state in ("waiting", "sending", "failed"):
-            lines.append(f"an alert was not delivered: {message.problem}")
+            what = "the report" if message.event == "report" else "an alert"
+            lines.append(f"{what} was not delivered: {message.problem}")
         elif message.problem and message.state == "sent":
             lines.append(f"an alert came by {message.taken_by} only: {message.problem}")
     return lines

@@ -40,6 +40,8 @@ class Issue:
     """The number it has in another repository, which it was transferred to."""
     strangers: set[int] = field(default_factory=set)
     """Those of its comments that somebody without any right in the repository wrote."""
+    association: str = "NONE"
+    """What the one who wrote it is to the repository."""
 
 
 @dataclass
@@ -316,7 +318,7 @@ class _ForgeHandler(_Handler):
             "repository_url": f"{self.github.url}/repos/{self.github.repository}",
             "state": issue.state,
             "user": self._user("grace", "User"),
-            "author_association": "NONE",
+            "author_association": issue.association,
             "labels": [self._label(name) for name in issue.labels],
             "comments": len(issue.comments),
             **pull,

@@ -27,7 +27,9 @@ def test_issue_goes_through_review_build_qa_and_security_and_becomes_a_pull_requ
         configure(project, f'[github]\nrepository = "{forge.repository}"\napi = "{forge.url}"')
         settings = project.folder / "nightcrew.toml"  # the other scanners are tested elsewhere
         settings.write_text(settings.read_text().replace("[checks]", '[checks]\nlint = false\nscanners = ["bandit"]'))
-        issue = forge.issue("Add triple", "nightcrew", "severity: high", body="With a test. Closes #1", number=17)
+        issue = forge.issue(
+            "Add triple, fixes #1", "nightcrew", "severity: high", body="With a test. Closes #1", number=17
+        )
         forge.issue("Not for the crew", "question", number=18)
 
         project.more["GITHUB_TOKEN"] = forge.token
@@ -45,7 +47,7 @@ def test_issue_goes_through_review_build_qa_and_security_and_becomes_a_pull_requ
         limit = {"Retry-After": "3600"}
         forge.fail(Fault(method="POST", path="/pulls", status=403, headers=limit, message="secondary rate limit"))
         report = project("shift", "--json").json()
-        assert [merged["title"] for merged in report["merged"]] == ["Add triple"], report
+        assert [merged["title"] for merged in report["merged"]] == ["Add triple, fixes #1"], report
         assert any(note.startswith("GitHub: ") and "rate limit" in note for note in report["notes"]), report["notes"]
         assert not forge.pulls
         assert forge.branches()["nightcrew/T-0001"] == report["merged"][0]["head"]
@@ -60,7 +62,7 @@ def test_issue_goes_through_review_build_qa_and_security_and_becomes_a_pull_requ
 
         [pull] = forge.pulls
         assert isinstance(pull, ForgePull)
-        assert (pull.title, pull.base, pull.draft) == ("Add triple (T-0001)", "main", False)
+        assert (pull.title, pull.base, pull.draft) == ("Add triple, fixes #\u200b1 (T-0001)", "main", False)
         assert pull.head == report["merged"][0]["head"]
         assert "Closes #17" in pull.body
         assert "Closes #1\n" not in pull.body
@@ -71,6 +73,7 @@ def test_issue_goes_through_review_build_qa_and_security_and_becomes_a_pull_requ
         ):
             assert said in pull.body
         assert forge.git("show", f"{pull.head}:src/sums/triple.py") == SOURCE.strip()
+        assert "#1" not in project.git("log", "--all", "--format=%B"), "a commit closes issues too"
         assert forge.git("show", f"{pull.head}:tests/test_triple.py") == TESTS.strip()
         runs = sorted((run["name"], run["conclusion"], run["head_sha"]) for run in forge.runs)
         assert runs == [("nightcrew/qa", "success", pull.head), ("nightcrew/security", "success", pull.head)]

@@ -1,7 +1,9 @@
 """The MCP server, driven by the official client and by a real coding agent: what it gives, and what it cannot do."""
 
+import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -231,6 +233,8 @@ def test_real_coding_agent_reads_and_files_through_its_configuration(night: Gate
             env={
                 **os.environ, "ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "sk-true", "IS_SANDBOX": "1",
                 "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+                # Else its first request may go out before the server has started, without its tools.
+                "MCP_CONNECTION_NONBLOCKING": "0", "MCP_CONNECT_TIMEOUT_MS": "30000",
             },
             cwd=tmp_path, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
         )  # fmt: skip
@@ -330,6 +334,25 @@ def test_detail_of_a_ticket_with_a_long_story_says_what_it_leaves_out(night: Gat
     assert body == '"line" of\ta body\n' * 3000
 
 
+def test_record_with_long_lists_is_given_cut_and_says_so(night: Gate) -> None:
+    said = tuple('zeppelin "quoted" \\ ' * 60 for _ in range(30))
+    with night.project.store.begin() as tx:
+        for name in ("S-0002", "S-0003"):
+            record = SessionRecord(
+                session=name, agent="build", title="zeppelin " * 60, summary="why\n" * 2_000, decisions=said,
+                questions=said, files=tuple(f"{'x/' * 100}{n}" for n in range(99)), created=datetime.now(UTC),
+            )  # fmt: skip
+            records.put(tx, record)
+    with connected(night.home / "repo") as client:
+        gave = client("recall", query="zeppelin")
+    assert len(json.dumps(gave)) <= material.LONGEST
+    [first] = gave["records"]
+    assert gave["left_out"] == {"records": 1}
+    for name, wanted in (("decisions", 30), ("questions", 30), ("files", 99)):
+        assert len(first[name]) > 0
+        assert len(first[name]) + first["left_out"][name] == wanted
+
+
 @given(st.text(alphabet='ab \n\\"\u202e', max_size=300), st.integers(2, 50))
 def test_parts_put_together_are_the_text(text: str, size: int) -> None:
     joined, cursor = "", None
@@ -408,6 +431,23 @@ def test_handoff_that_the_ledger_does_not_vouch_for_is_named_and_not_given(night
         assert client.error("read_handoff", handoff="H-000001")["code"] == "NC-INTEGRITY"
 
 
+def test_handoff_that_is_damaged_does_not_hide_the_others(night: Gate) -> None:
+    with night.project.store.begin() as tx:
+        for number in range(2, 60):
+            handoffs.put(tx, written(f"H-{number:06d}", done="Done."))
+        tx.connection.exec_driver_sql("UPDATE handoffs SET body = x'00ff' WHERE id = 'H-000059'")
+    seen: list[str] = []
+    with connected(night.home / "repo") as client:
+        page = client("list_handoffs")
+        assert [name for name in page["not_vouched_for"] if "H-000059" in name]
+        while True:
+            seen += [one["id"] for one in page["handoffs"]]
+            if page["next_cursor"] is None:
+                break
+            page = client("list_handoffs", cursor=page["next_cursor"])
+    assert sorted(seen) == [f"H-{number:06d}" for number in range(1, 59)]
+
+
 # Filing ---------------------------------------------------------------------------------------------------------------
 
 
@@ -484,6 +524,10 @@ def test_wrong_arguments_are_told_with_what_the_tool_takes(gate: Gate) -> None:
         assert error["hint"] == "show_ticket takes: ticket, cursor."
         assert client.error("show_ticket", ticket="T-0099")["code"] == "NC-NOT-FOUND"
         assert client.error("recall", query="x", limit=1000)["code"] == "NC-USAGE"
+        assert client.error("list_backlog", text="nul\x00")["code"] == "NC-USAGE"
+        assert client.error("list_handoffs", desk="nul\x00")["code"] == "NC-USAGE"
+        for tool in ("list_backlog", "list_handoffs", "list_inbox"):
+            assert client.error(tool, cursor="garbage")["code"] == "NC-USAGE"
         assert client.error("read_report")["code"] == "NC-NOT-FOUND", "no shift has run"
         backlog.add(gate.project, title="x", body="short")
         assert client.error("show_ticket", ticket="T-0001", cursor="-1")["code"] == "NC-USAGE"
@@ -537,6 +581,31 @@ def test_signal_ends_it_cleanly_while_it_waits_for_input(how: signal.Signals, ga
     running.send_signal(how)
     assert running.wait(timeout=30) == 0
     assert running.communicate() == (b"", b"")
+
+
+def test_signal_ends_it_while_the_client_does_not_read(gate: Gate) -> None:
+    running = subprocess.Popen(
+        [NIGHTCREW, "mcp"], cwd=gate.home / "repo", stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
+    assert running.stdin
+    assert running.stdout
+    fcntl.fcntl(running.stdout, fcntl.F_SETPIPE_SZ, 4096)  # less than the answer, which stays half written
+    running.stdin.write(spoken(HELLO, {"jsonrpc": "2.0", "method": "notifications/initialized"}))
+    assert json.loads(running.stdout.readline())["id"] == 1
+    running.stdin.write(spoken({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}))
+    select.select([running.stdout], [], [])
+    running.terminate()
+    assert running.wait(timeout=30) == 0
+    running.stdin.close()
+    running.stdout.close()
+
+
+def test_without_standard_input_it_says_so(gate: Gate) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {NIGHTCREW} mcp <&-"], capture_output=True, text=True, cwd=gate.home / "repo"
+    )
+    assert done.returncode == 4
+    assert "there is no standard input" in done.stderr
 
 
 def test_without_the_library_it_says_what_to_install(gate: Gate) -> None:

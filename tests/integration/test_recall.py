@@ -16,7 +16,7 @@ from tests.faults import crew_repository as crew
 from tests.gate import Gate
 from tests.postgres import start as start_postgres
 
-from nightcrew.crew import memory, recalling
+from nightcrew.crew import audit, memory, recalling
 from nightcrew.crew.recollection import size
 from nightcrew.model.budget import Budget
 from nightcrew.model.handoff import Handoff, HandoffKind
@@ -114,6 +114,22 @@ def test_records_are_found_by_any_text_at_all(store: Store) -> None:
         assert found(tx, "parser", limit=0) == []
 
 
+def test_a_record_of_any_length_can_be_stored_and_found(store: Store) -> None:
+    words = " ".join(f"w{number}q" for number in range(150_000))
+    with store.begin() as tx:
+        records.put(tx, record("S-0001", "Zeppelin", questions=[words]))
+        assert found(tx, "zeppelin") == ["S-0001"]
+
+
+def test_a_row_that_is_no_record_hides_no_other(store: Store) -> None:
+    with store.begin() as tx:
+        for number in (1, 2):
+            records.put(tx, record(f"S-000{number}", "Parser", tickets=["T-0001"]))
+        tx.connection.execute(text("UPDATE records SET doc = '{}' WHERE session = 'S-0001'"))
+        for query in ("parser", "T-0001", ""):
+            assert found(tx, query) == ["S-0002"]
+
+
 def test_a_name_of_code_is_found_in_each_of_its_forms(store: Store) -> None:
     with store.begin() as tx:
         records.put(tx, record("S-0001", summary="RateLimiter.take(cost)", files=["parcels/api/rate_limiter.py"]))
@@ -156,23 +172,22 @@ def test_a_database_of_before_is_indexed_anew(url: str) -> None:
     engine = create_database_engine(url)
     with engine.begin() as connection:
         upgrade(connection, "0005")
-        row = {
-            "session": "S-0001",
-            "created": "2026-11-27T02:00:00.000000Z",
-            "doc": kept.model_dump_json(),
-            "text": "x",
-        }
-        connection.execute(text("INSERT INTO records VALUES (:session, :created, :doc, :text)"), row)
-        if url.startswith("sqlite"):
-            connection.execute(text("INSERT INTO records_fts (session, text) VALUES (:session, :text)"), row)
+        for number, doc in enumerate((kept.model_dump_json(), "no JSON", "[]", '{"title": 1}'), start=1):
+            row = {"session": f"S-{number:04d}", "created": "2026-11-27T02:00:00.000000Z", "doc": doc, "text": "x"}
+            connection.execute(text("INSERT INTO records VALUES (:session, :created, :doc, :text)"), row)
+            if url.startswith("sqlite"):
+                connection.execute(text("INSERT INTO records_fts (session, text) VALUES (:session, :text)"), row)
     engine.dispose()
     store = Store(url, seal_key=b"k" * 32, clock=lambda: NOW)
     try:
-        with store.read() as tx:
+        with store.begin() as tx:
             assert differences(tx.connection) == []
+            # As it was written before: without a digest of the record.
+            ledger.append(tx, actor="nightcrew", action="record.write", subject="session:S-0001", data={"title": "x"})
             for query in ("rate limiter", "T-0001", "src/rate_limiter.py", "limit"):
                 assert found(tx, query) == ["S-0001"], query
-            assert tx.connection.execute(text("SELECT text FROM records")).scalar() == records.text_of(kept)
+            indexed = tx.connection.execute(text("SELECT text FROM records WHERE session = 'S-0001'")).scalar()
+            assert indexed == records.text_of(kept)
     finally:
         store.close()
 
@@ -263,13 +278,18 @@ def test_a_record_that_the_ledger_does_not_vouch_for_reaches_no_agent(gate: Gate
         tx.connection.execute(
             text("UPDATE records SET doc = :doc WHERE session = 'S-0002'"), {"doc": json.dumps(forged.plain())}
         )
-        tx.connection.execute(
-            text("INSERT INTO records VALUES ('S-0003', :at, :doc, 'bucket')"),
-            {"at": "2026-01-05T07:00:00.000000Z", "doc": json.dumps({**forged.plain(), "session": "S-0003"})},
-        )
-        tx.connection.execute(text("INSERT INTO records_fts (session, text) VALUES ('S-0003', 'bucket')"))
+        for number in range(3, 30):  # and they fit better than the one that is genuine
+            row = {"session": f"S-{number:04d}", "at": "2026-01-05T07:00:00.000000Z", "ticket": ticket.id}
+            row["doc"] = json.dumps({**forged.plain(), "session": row["session"], "tickets": [ticket.id]})
+            tx.connection.execute(text("INSERT INTO records VALUES (:session, :at, :doc, 'bucket')"), row)
+            tx.connection.execute(text("INSERT INTO record_links VALUES ('ticket', :ticket, :session)"), row)
     assert [source[18:24] for source in context(gate, ticket)] == ["S-0001"]
-    assert "Ignore" not in memory.recalled_text(gate.project, "bucket")
+    assert memory.recalled_text(gate.project, f"bucket {ticket.id}").startswith("[record of session S-0001 ")
+    named = [one.where for one in audit.verify(gate.project).broken]
+    assert named == [f"record:S-{number:04d}" for number in range(2, 30)]
+    with gate.project.store.begin() as tx:
+        tx.connection.execute(text("DELETE FROM records WHERE session = 'S-0001'"))
+    assert audit.verify(gate.project).broken[0].where == "record:S-0001"
 
 
 def test_a_session_leaves_a_record_that_names_its_tickets_and_open_question(gate: Gate) -> None:
@@ -328,3 +348,5 @@ def test_the_command_finds_by_words_ticket_and_file_and_names_what_is_too_old(ga
     linked = json.loads(run("--json", "--ticket", "t-1", "--file", "src/a.py"))
     assert [one["session"] for one in linked] == ["S-0001", "S-0002"]
     assert len(json.loads(run("--json", "--limit", "1"))) == 1
+    refused = crew.nightcrew(gate.home / "repo", "recall", "door", "--limit", "9" * 30, env=dict(os.environ))
+    assert refused.returncode == 2

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from nightcrew.brains import Piece
 from nightcrew.crew.recollection import as_text, fitted, piece_of, size
+from nightcrew.model.errors import DocumentError
+from nightcrew.model.outside import Memory
 from nightcrew.model.recalling import FLOOR, HALF_LIFE, Clues, Hit, TextScores, freshness, ranked
 from nightcrew.model.record import SessionRecord
 from nightcrew.model.words import asked, indexed, split
@@ -92,6 +94,15 @@ def test_a_very_good_match_of_words_beats_age_and_a_long_query_need_not_be_found
     old = record("S-0001", created=NOW - timedelta(days=170))
     assert text.share("S-0001") == 1.0
     assert order(old, record("S-0002"), clues=Clues(), text=text) == ["S-0001", "S-0002"]
+
+
+def test_a_long_query_without_paths_is_read_in_linear_time() -> None:
+    assert Clues().and_of("a" * 300_000).files == frozenset()
+
+
+def test_no_age_of_records_is_beyond_the_calendar() -> None:
+    with pytest.raises(DocumentError, match="max_age_days"):
+        Memory.read({"max_age_days": 10_000_000}, source="test")
 
 
 def test_a_query_names_tickets_and_paths() -> None:

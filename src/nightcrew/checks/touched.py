@@ -1,4 +1,4 @@
-"""Findings by rule, from what a change touches: protected paths and dependencies."""
+"""Findings by rule, from what a change touches: protected paths, dependencies and submodules."""
 
 import json
 import re
@@ -14,6 +14,7 @@ from nightcrew.model.severity import Severity
 _REQUIREMENTS = re.compile(r"(^|/)(requirements[^/]*|[^/]*requirements|requirements/[^/]*)\.txt$")
 _NAME = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*(.*)$")
 
+_SUBMODULE = "160000"
 _EXACT = re.compile(r"=?\s*v?\d+\.\d+\.\d+[\w.+-]*")
 
 
@@ -35,6 +36,11 @@ class Changed(Protocol):
         """Its text on head."""
         ...
 
+    @property
+    def head_mode(self) -> str | None:
+        """Its mode on head as git has it, such as ``100644``; None if it is not there."""
+        ...
+
 
 def protected(paths: Iterable[str], globs: Sequence[str]) -> list[Hit]:
     """A finding for each changed path that the playbook protects."""
@@ -48,8 +54,21 @@ def protected(paths: Iterable[str], globs: Sequence[str]) -> list[Hit]:
             path,
         )
         for path in sorted(paths)
-        if any(fnmatchcase(path, glob) or fnmatchcase(path, f"*/{glob}") for glob in globs)
+        if any(_covers(glob, path) for glob in globs)
     ]
+
+
+def _covers(glob: str, path: str) -> bool:
+    """Whether a path is meant; by ``FOLDER/**`` also the folder itself, in whose place a link may come."""
+    return any(fnmatchcase(path, f"{above}{one}") for one in (glob, glob.removesuffix("/**")) for above in ("", "*/"))
+
+
+def submodules(changes: Iterable[Changed]) -> Iterator[Hit]:
+    """A finding for each submodule that a change brings or moves: its code is in another repository, seen by nobody."""
+    for change in changes:
+        if change.head_mode == _SUBMODULE:
+            message = f"{change.path} is a submodule: no check sees the code that it brings"
+            yield Hit("playbook", "submodule", Category.DEPENDENCY, Severity.HIGH, message, change.path)
 
 
 def dependencies(changes: Iterable[Changed]) -> Iterator[Hit]:

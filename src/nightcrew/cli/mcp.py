@@ -24,6 +24,8 @@ def mcp(
 
     from nightcrew.model.errors import ConfigurationError
 
+    if sys.stdin is None or sys.stdout is None:
+        raise ConfigurationError("there is no standard input and output to serve on", hint="Let an editor start it.")
     try:
         from nightcrew.mcp.stdio import serve
     except ModuleNotFoundError as error:

@@ -92,7 +92,7 @@ def show_session(session: str) -> None:
 @recall_app.command(epilog="Example: nightcrew recall 'flaky login test'")
 def recall(
     query: Annotated[str, typer.Argument(help="plain words, names of code, tickets, paths; none: the latest")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="records at most")] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="records at most")] = 10,
     ticket: Annotated[
         list[str] | None, typer.Option(help="also what is linked to this ticket; may be repeated")
     ] = None,

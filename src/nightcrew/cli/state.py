@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightcrew.cli.output import OPTIONS, opened, say, show_json
+from nightcrew.model.clock import isoformat
 from nightcrew.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def _key() -> str:
 
 def _told(what: str, found: "Carried") -> None:
     if OPTIONS.json:
-        show_json({"did": what, "bytes": found.size, "files": found.files, "refs": found.refs})
+        told = {"did": what, "bytes": found.size, "files": found.files, "refs": found.refs}
+        show_json({**told, "saved": isoformat(found.saved)})
     else:
-        say(f"{what}: {found.files} files and {found.refs} branches and other refs, {found.size:,} bytes")
+        said = f"{found.files} files and {found.refs} branches and other refs, {found.size:,} bytes"
+        say(f"{what}: {said}, of {found.saved:%Y-%m-%d %H:%M} UTC")

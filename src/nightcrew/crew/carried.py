@@ -1,7 +1,9 @@
 """The crew's state in one sealed file: for machines that are thrown away after each night, as those of CI are.
 
 In it are the state database, the files of ``.nightcrew``, the trust anchor, and nightcrew's branches with the commits
-that the default branch does not have. It is restored only where there is nothing yet: two histories are never mixed.
+that the default branch does not have. It is restored only where there is nothing yet, and only into a repository that
+began as the one that it was saved from: two histories are never mixed. It says itself of when it is, since who can put
+an older file in its place brings back what was true then.
 """
 
 import io
@@ -11,6 +13,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from nightcrew.approvals import TrustAnchor, private_files
@@ -18,23 +21,29 @@ from nightcrew.crew.project import STATE, Project
 from nightcrew.crew.published import write_atomically
 from nightcrew.crew.sealed import seal, unseal
 from nightcrew.crew.workspace import Git, workable
+from nightcrew.model.clock import isoformat
 from nightcrew.model.errors import ConfigurationError, IntegrityError, PolicyError, RepositoryError
 from nightcrew.store.copying import copy_database
 
 KEY = "NIGHTCREW_STATE_KEY"
 LIMIT = 1 << 30
 _DATABASE = "nightcrew.db"
-_REFS, _PACK = "refs.json", "commits.pack"
+_PLAYBOOK = "playbook.md"
+_ABOUT, _REFS, _PACK = "about.json", "refs.json", "commits.pack"
 _OURS = ("refs/heads/nightcrew/", "refs/nightcrew/")
 
 
 @dataclass(frozen=True)
 class Carried:
-    """What was saved or restored: bytes of the sealed file, files of state and trust, branches and other refs."""
+    """What was saved or restored: bytes of the sealed file, files of state and trust, branches and other refs.
+
+    ``saved`` is when it was saved.
+    """
 
     size: int
     files: int
     refs: int
+    saved: datetime
 
 
 def save(project: Project, path: Path, key: str) -> Carried:
@@ -42,7 +51,7 @@ def save(project: Project, path: Path, key: str) -> Carried:
 
     Raises UsageError for a short key, ConfigurationError if the file cannot be written or the state is above LIMIT.
     """
-    refs = _refs(project.git)
+    refs, now = _refs(project.git), project.clock()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as archive:
         # The anchor first: a ledger that is ahead of what was last seen of it is as it should be, one behind is not.
@@ -53,6 +62,8 @@ def save(project: Project, path: Path, key: str) -> Carried:
                 copy_database(project.state_dir / _DATABASE, Path(folder) / _DATABASE)
                 _put(archive, f"state/{_DATABASE}", (Path(folder) / _DATABASE).read_bytes())
             files += 1
+        about = {"saved": isoformat(now), "roots": _roots(project.git)}
+        _put(archive, _ABOUT, json.dumps(about, sort_keys=True).encode())
         _put(archive, _REFS, json.dumps(refs, sort_keys=True).encode())
         _put(archive, _PACK, _pack(project, list(refs.values())))
     if packed.tell() > LIMIT:
@@ -61,18 +72,21 @@ def save(project: Project, path: Path, key: str) -> Carried:
         )
     sealed = seal(packed.getvalue(), key)
     write_atomically(path, sealed)
-    return Carried(len(sealed), files, len(refs))
+    return Carried(len(sealed), files, len(refs), now)
 
 
 def restore(start: Path, path: Path, key: str) -> Carried:
     """Bring back into the repository around ``start`` what ``save`` wrote.
 
-    Raises PolicyError if the repository or this user has a state already, IntegrityError if the file does not open or
-    is not whole, RepositoryError if commits that it builds on are missing; nothing is changed then.
+    A playbook that is in the repository stays as it is there. Raises PolicyError if the repository or this user has a
+    state already or the state is another repository's, IntegrityError if the file does not open or is not whole,
+    RepositoryError if commits that it builds on are missing; nothing is changed then.
     """
     root = workable(start).root
     git, anchor, state = Git(root), TrustAnchor.of_user(), root / STATE
     anchor.require_outside(root)
+    if state.is_symlink():
+        raise PolicyError(f"{state} leads elsewhere", hint="Remove the link.")
     for there in (state / _DATABASE, anchor.directory / "service.json"):
         if there.exists():
             raise PolicyError(
@@ -84,6 +98,12 @@ def restore(start: Path, path: Path, key: str) -> Carried:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     parts = dict(_members(unseal(sealed, key)))
+    about = json.loads(parts.pop(_ABOUT))
+    if not set(about["roots"]) & set(_roots(git)):
+        raise PolicyError(
+            "this is the state of another repository: the two have not one first commit in common",
+            hint="Give each repository a key of its own.",
+        )
     refs: dict[str, str] = json.loads(parts.pop(_REFS))
     _take_commits(git, parts.pop(_PACK), refs)
     # What says that there is a state comes last, so that a restore that was killed can be made again.
@@ -94,9 +114,15 @@ def restore(start: Path, path: Path, key: str) -> Carried:
             target = anchor.directory / inner
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             private_files.replace(target, parts[name])
-        else:
+        elif inner != _PLAYBOOK or not (state / inner).exists():
             write_atomically(state / inner, parts[name])
-    return Carried(len(sealed), len(parts), len(refs))
+    return Carried(len(sealed), len(parts), len(refs), datetime.fromisoformat(about["saved"]))
+
+
+def _roots(git: Git) -> list[str]:
+    """The first commits of what is checked out: of a repository they stay, also when later history is rewritten."""
+    listed = git.refs("rev-list", "--max-parents=0", "HEAD")
+    return git.must(listed, "looking for the first commit").decode().split()
 
 
 def _refs(git: Git) -> dict[str, str]:
@@ -161,8 +187,9 @@ def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
         for member in archive:
             parts = PurePosixPath(member.name).parts
-            ours = member.name in (_REFS, _PACK) or (len(parts) > 1 and parts[0] in ("state", "trust"))
+            ours = member.name in (_ABOUT, _REFS, _PACK) or (len(parts) > 1 and parts[0] in ("state", "trust"))
+            plain = "/".join(parts) == member.name and ".." not in parts
             stream = archive.extractfile(member) if member.isreg() else None
-            if not ours or ".." in parts or stream is None:
+            if not ours or not plain or stream is None:
                 raise IntegrityError(f"the saved state holds {member.name!r}, which nightcrew does not write")
             yield member.name, stream.read()

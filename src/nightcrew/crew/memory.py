@@ -55,9 +55,7 @@ def stale_fits(project: Project, query: str, limit: int = 10, *, clues: Clues | 
 def recalled_text(project: Project, query: str, limit: int = 5) -> str:
     """What an agent that asks is told: the records that fit, as many as its context may have of them."""
     found = recall(project, query, limit)
-    with project.store.read() as tx:
-        kept = [one.record for one in found if records.is_vouched(tx, one.record)]
-    pieces = fitted([piece_of(record) for record in kept], project.settings.memory.characters)
+    pieces = fitted([piece_of(one.record) for one in found], project.settings.memory.characters)
     return "\n\n".join(f"[{piece.source}]\n{piece.text}" for piece in pieces) or "Nothing fits."
 
 
@@ -87,11 +85,9 @@ def recalled_for(project: Project, tx: Tx, ticket: Ticket) -> list[Piece]:
     """The records that fit a ticket, within the budget of ``[memory]``; what was left out for size is said."""
     allowed = project.settings.memory
     query = f"{ticket.title}\n{ticket.body[:_QUERY]}"
-    found = recalling.find(
-        tx, query, 2 * allowed.records, clues=recalling.clues_of(tx, ticket), since=oldest(project, tx)
-    )
-    kept = [one.record for one in found if one.score >= WEAKEST and records.is_vouched(tx, one.record)]
-    return fitted([piece_of(record) for record in kept[: allowed.records]], _share(allowed))
+    clues = recalling.clues_of(tx, ticket)
+    found = recalling.find(tx, query, allowed.records, clues=clues, since=oldest(project, tx))
+    return fitted([piece_of(one.record) for one in found if one.score >= WEAKEST], _share(allowed))
 
 
 def with_elsewhere(project: Project, ticket: Ticket, context: Context) -> Context:

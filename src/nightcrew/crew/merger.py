@@ -1,6 +1,7 @@
 """The merger: brings a ready commit into the integration branch, after verifying everything again."""
 
 from nightcrew.crew import admission, mending
+from nightcrew.crew.forge.wording import inert
 from nightcrew.crew.project import Project
 from nightcrew.crew.workspace import MergeStatus, merge
 from nightcrew.model.errors import IntegrityError, NotVerifiedError, RepositoryError
@@ -37,7 +38,7 @@ def try_merge(project: Project, ticket_id: str, shift_id: str) -> dict[str, obje
         project.root,
         into=settings.into,
         head=ticket.head,
-        message=f"Merge {ticket.id}: {ticket.title}\n\nTicket: {ticket.id}\nVerified-Commit: {ticket.head}\n",
+        message=f"Merge {ticket.id}: {inert(ticket.title)}\n\nTicket: {ticket.id}\nVerified-Commit: {ticket.head}\n",
         when=started,
         start=project.git.ref(f"refs/heads/{settings.from_branch}") if settings.from_branch else None,
     )

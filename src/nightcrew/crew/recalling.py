@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import islice
 
 from nightcrew.model import words
 from nightcrew.model.errors import NightcrewError
@@ -29,7 +30,7 @@ _BY_LINK = 300
 def find(
     tx: Tx, query: str, limit: int, *, clues: Clues | None = None, since: datetime | None = None
 ) -> list[Recalled]:
-    """Up to ``limit`` records that fit, best first, none written before ``since``.
+    """Up to ``limit`` records that fit, best first, none written before ``since``, none that the ledger disowns.
 
     ``query`` is plain text: none of it is read as an operator. Without words, tickets and files in it, and without
     clues, the latest records are given, with a score of 0.
@@ -38,7 +39,8 @@ def find(
         return []
     wanted, asked = (clues or Clues()).and_of(query), words.asked(query)
     if not asked and not wanted.tickets and not wanted.files:
-        return [Recalled(record=one, score=0.0) for one in records.list(tx, limit=limit, since=since)]
+        latest = records.list(tx, limit=limit + _BY_LINK, since=since, broken=[])
+        return _vouched(tx, (Recalled(record=one, score=0.0) for one in latest), limit)
     total = records.count(tx)
     text = _text(tx, asked, total, since)
     by_ticket = records.linked(tx, "ticket", wanted.tickets, since=since)
@@ -47,7 +49,12 @@ def find(
     linked = sorted({session for sessions in (*by_ticket.values(), *by_file.values()) for session in sessions})
     candidates = records.some(tx, {*text.best(_BY_TEXT), *linked[-_BY_LINK:]})
     best = ranked(candidates, text=text, clues=wanted, file_rarity=tells, now=tx.now())
-    return [one for one in best if one.score > 0][:limit]
+    return _vouched(tx, (one for one in best if one.score > 0), limit)
+
+
+def _vouched(tx: Tx, found: Iterable[Recalled], limit: int) -> list[Recalled]:
+    """The first of them that are what nightcrew wrote: who can write rows puts nothing into what an agent reads."""
+    return [*islice((one for one in found if records.is_vouched(tx, one.record)), limit)]
 
 
 def _text(tx: Tx, asked: Iterable[str], total: int, since: datetime | None) -> TextScores:

@@ -9,7 +9,11 @@ from nightcrew.model.handoff import HANDOFF_ID
 from nightcrew.model.severity import Severity
 from nightcrew.model.ticket import TICKET_ID, Kind, Priority, State
 
-Cursor = Annotated[str | None, Field(description="next_cursor of the last result, for what follows it", max_length=64)]
+_NEXT = "next_cursor of the last result, for what follows it"
+_NO_NUL = r"^[^\x00]*$"
+"""Postgres takes no NUL, not even in a question."""
+
+Cursor = Annotated[str | None, Field(description=_NEXT, max_length=64)]
 TicketId = Annotated[str, Field(pattern=TICKET_ID, description="a ticket's id, as T-0012")]
 
 
@@ -24,8 +28,10 @@ class Backlog(Document):
     kind: Kind | None = Field(default=None, description="only this kind")
     priority: Priority | None = Field(default=None, description="only this priority; P0 is the most urgent")
     severity: Severity | None = Field(default=None, description="only this severity")
-    text: str = Field(default="", max_length=200, description="only tickets with this in their title or id")
-    cursor: Cursor = None
+    text: str = Field(
+        default="", max_length=200, pattern=_NO_NUL, description="only tickets with this in their title or id"
+    )
+    cursor: str | None = Field(default=None, max_length=64, pattern=TICKET_ID, description=_NEXT)
 
 
 class OneTicket(Document):
@@ -53,8 +59,10 @@ class Handoffs(Document):
     """Which handoffs."""
 
     ticket: TicketId | None = Field(default=None, description="only handoffs of this ticket")
-    desk: str | None = Field(default=None, max_length=100, description="only to this desk: qa, security, human, ...")
-    cursor: Cursor = None
+    desk: str | None = Field(
+        default=None, max_length=100, pattern=_NO_NUL, description="only to this desk: qa, security, human, ..."
+    )
+    cursor: str | None = Field(default=None, max_length=64, pattern=HANDOFF_ID, description=_NEXT)
 
 
 class OneHandoff(Document):

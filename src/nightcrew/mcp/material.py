@@ -25,7 +25,7 @@ LINE = 400
 """Characters of a text in a row."""
 
 _TAG = re.compile(r"<(?=/?\s*data\b)", re.IGNORECASE)
-T = TypeVar("T", bound=Mapping[str, Any])
+T = TypeVar("T", bound=Mapping[str, Any] | str)
 
 
 def whole(text: str) -> str:

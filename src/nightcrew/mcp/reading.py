@@ -13,9 +13,10 @@ from nightcrew.model.clock import isoformat
 from nightcrew.model.errors import NotFoundError, UsageError
 from nightcrew.model.finding import Finding
 from nightcrew.model.handoff import Handoff
+from nightcrew.model.record import Recalled
 from nightcrew.model.review import WAITING, Review
 from nightcrew.model.ticket import Ticket
-from nightcrew.store import browsing, handoffs, parking, records
+from nightcrew.store import browsing, handoffs, parking
 from nightcrew.store.browsing import ReviewRow, TicketRow
 
 _PAGE = 50
@@ -69,15 +70,18 @@ def show_ticket(on: Request, asked: ask.OneTicket) -> give.TicketResult:
 def list_handoffs(on: Request, asked: ask.Handoffs) -> give.HandoffsResult:
     """See the table of tools."""
     with on.project.store.read() as tx:
-        found = handoffs.list(tx, ticket=asked.ticket, desk=asked.desk, before=asked.cursor or None, limit=_PAGE + 1)
-        page, more = browsing.cut([*reversed(found)], _PAGE)
+        broken: list[str] = []
+        found = handoffs.list(
+            tx, ticket=asked.ticket, desk=asked.desk, before=asked.cursor or None, limit=_PAGE + 1, broken=broken
+        )
+        page, more = browsing.cut([*reversed(found)], max(1, _PAGE - len(broken)))
         strange = [one.id for one in page if not memory.is_genuine(tx, one)]
     kept = fitting(_handoff_line(one).plain() for one in page if one.id not in strange)
     shown = kept[-1]["id"] if kept else page[-1].id if page else None
     cut_short = len(kept) + len(strange) < len(page)
     document = {
         "handoffs": kept,
-        "not_vouched_for": strange,
+        "not_vouched_for": [*strange, *map(line, broken)],
         "next_cursor": (shown if cut_short else page[-1].id) if cut_short or more else None,
     }
     return give.HandoffsResult.read(document, source="list_handoffs")
@@ -100,27 +104,9 @@ def read_handoff(on: Request, asked: ask.OneHandoff) -> give.HandoffResult:
 
 
 def recall(on: Request, asked: ask.Recall) -> give.RecallResult:
-    """See the table of tools. As for the crew's own agents, a record that the ledger does not vouch for is left out."""
-    rows = []
+    """See the table of tools."""
     recalled = memory.recall(on.project, asked.query, asked.limit, stale=asked.older)
-    with on.project.store.read() as tx:
-        vouched = [found for found in recalled if records.is_vouched(tx, found.record)]
-    for found in vouched:
-        record = found.record
-        row = give.RecordLine(
-            session=record.session,
-            agent=record.agent,
-            created=isoformat(record.created),
-            title=line(record.title),
-            summary=part(record.summary, None, size=2_000)[0],
-            decisions=tuple(line(one) for one in record.decisions[:_OF_ONE]),
-            questions=tuple(line(one) for one in record.questions[:_OF_ONE]),
-            files=tuple(line(one, 200) for one in record.files[:_OF_ONE]),
-            tickets=record.tickets[:_OF_ONE],
-            score=found.score,
-        )
-        rows.append(row.plain())
-    kept = fitting(rows)
+    kept = fitting(_record_line(found).plain() for found in recalled)
     left = {"records": len(recalled) - len(kept)} if len(kept) < len(recalled) else {}
     return give.RecallResult.read({"records": kept, "left_out": left}, source="recall")
 
@@ -243,6 +229,26 @@ def _ticket_row(row: TicketRow) -> give.TicketLine:
         id=row.id, title=line(row.title), kind=row.kind, priority=row.priority, severity=row.severity,
         state=row.state, note=line(row.note, 200), created=row.created,
     )  # fmt: skip
+
+
+def _record_line(found: Recalled) -> give.RecordLine:
+    """A record, of each of its lists what fits: the sizes are such that one record fits in a result in any case."""
+    record = found.record
+    lists = (("decisions", 4_000), ("questions", 4_000), ("files", 2_000), ("tickets", 500))
+    kept = {name: fitting(map(line, getattr(record, name)), size=size) for name, size in lists}
+    return give.RecordLine(
+        session=record.session,
+        agent=record.agent,
+        created=isoformat(record.created),
+        title=line(record.title),
+        summary=part(record.summary, None, size=2_000)[0],
+        decisions=tuple(kept["decisions"]),
+        questions=tuple(kept["questions"]),
+        files=tuple(kept["files"]),
+        tickets=tuple(kept["tickets"]),
+        score=found.score,
+        left_out={name: more for name in kept if (more := len(getattr(record, name)) - len(kept[name]))},
+    )
 
 
 def _handoff_line(one: Handoff) -> give.HandoffLine:

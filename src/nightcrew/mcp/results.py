@@ -143,6 +143,7 @@ class RecordLine(Document):
     files: tuple[str, ...]
     tickets: tuple[str, ...]
     score: float
+    left_out: dict[str, int] = Field(default_factory=dict, description="how many items of a list are not here")
 
 
 class RecallResult(Result):

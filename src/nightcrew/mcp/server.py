@@ -30,6 +30,7 @@ from mcp.types import Tool as Described
 from nightcrew import __version__
 from nightcrew.mcp import resources
 from nightcrew.mcp.answering import answer
+from nightcrew.mcp.material import line
 from nightcrew.mcp.tools import INSTRUCTIONS, Tool, offered
 from nightcrew.model.errors import NightcrewError
 
@@ -102,7 +103,8 @@ def _explained(function: Callable[[], T]) -> T:
         return function()
     except NightcrewError as error:
         more = {"code": error.code, "hint": error.hint}
-        raise McpError(ErrorData(code=INVALID_PARAMS, message=f"{error} {error.hint}", data=more)) from None
+        said = line(f"{error} {error.hint}", 1_000)
+        raise McpError(ErrorData(code=INVALID_PARAMS, message=said, data=more)) from None
 
 
 def _program(server: "Server[object, object]") -> str:

@@ -1,7 +1,7 @@
 """The server on standard input and output: lines of JSON-RPC and nothing else, until the client hangs up.
 
-The library's own transport reads in a thread that no signal ends, and drops what is being answered when the input
-closes. Here Ctrl-C ends at once, and a closed input ends when all that was asked is answered.
+The library's own transport reads and writes in threads that no signal ends, and drops what is being answered when the
+input closes. Here Ctrl-C ends at once, and a closed input ends when all that was asked is answered.
 """
 
 import os
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import anyio
 import anyio.from_thread
-import anyio.to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
@@ -160,15 +159,26 @@ async def _write(
     async with outgoing:
         async for one in outgoing:
             text = one.message.model_dump_json(by_alias=True, exclude_none=True)
-            try:
-                await anyio.to_thread.run_sync(_put, sink, text.encode("utf-8", "backslashreplace") + b"\n")
-            except OSError:  # Nobody listens any more.
+            if not await _put(sink, text.encode("utf-8", "backslashreplace") + b"\n"):
                 scope.cancel()
                 return
             open_calls.answered(one.message)
 
 
-def _put(sink: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(sink, left) :]
+async def _put(sink: int, data: bytes) -> bool:
+    """Write all of ``data``; False if nobody listens any more."""
+    # A thread of our own, as for the input: a client that does not read would hold a write, and the end, for good.
+    written, done, token = [False], anyio.Event(), current_token()
+
+    def put() -> None:
+        with suppress(OSError):
+            left = memoryview(data)
+            while left:
+                left = left[os.write(sink, left) :]
+            written[0] = True
+        with suppress(Exception):  # The loop has ended.
+            anyio.from_thread.run_sync(done.set, token=token)
+
+    threading.Thread(target=put, name="mcp-output", daemon=True).start()
+    await done.wait()
+    return written[0]

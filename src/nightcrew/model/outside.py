@@ -12,7 +12,9 @@ class Memory(Document):
 
     records: int = Field(default=5, ge=0, le=50, description="records of past sessions that a session is given at most")
     characters: int = Field(default=8_000, ge=0, description="characters that they may take of its context in all")
-    max_age_days: int = Field(default=180, ge=1, description="older records stay in the store and out of the context")
+    max_age_days: int = Field(
+        default=180, ge=1, le=36_500, description="older records stay in the store and out of the context"
+    )
     loreconvo: tuple[str, ...] = Field(
         default=(), description="argv of LoreConvo's MCP server, as loreconvo; empty: records stay in the own store"
     )

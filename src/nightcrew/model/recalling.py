@@ -27,7 +27,7 @@ OTHER_WORD = 0.5
 """What another word for the same thing is worth, beside the word itself."""
 
 _TICKET = re.compile(r"\bT-(\d{1,12})\b", re.IGNORECASE)
-_PATH = re.compile(r"[\w.@+-]+(?:/[\w.@+-]+)+")
+_PATH = re.compile(r"(?<![\w.@+-])[\w.@+-]+(?:/[\w.@+-]+)+")  # begins where a word does: else its time is quadratic
 
 
 @dataclass(frozen=True)

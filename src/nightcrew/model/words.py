@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 
 MOST_WORDS = 48
 """Words of a query that are looked for."""
+MOST_INDEXED = 150_000
+"""Characters that are indexed of one record: Postgres takes no more than a megabyte."""
 
 _LONGEST = 60
 _COMPOUND = re.compile(r"[^\W_]+(?:[_\-.'’:]+[^\W_]+)*")
@@ -86,8 +88,8 @@ for _line in _SAME:
 
 
 def indexed(texts: Iterable[str]) -> str:
-    """The words of ``texts`` as one text for the index: each name as its parts, and whole."""
-    return " ".join(word for text in texts for word in split(text))
+    """The words of ``texts`` as one text for the index, cut if it is too long: each name as its parts, and whole."""
+    return " ".join(split("\n".join(texts)[:MOST_INDEXED]))[:MOST_INDEXED]
 
 
 def asked(query: str) -> list[str]:

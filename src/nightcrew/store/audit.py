@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import func, select
 
 from nightcrew.model.errors import NightcrewError
-from nightcrew.store import handoffs, manifests, reviews, schema, tickets
+from nightcrew.store import handoffs, manifests, records, reviews, schema, tickets
 from nightcrew.store.metadata import metadata
 from nightcrew.store.store import Tx
 
@@ -22,11 +22,12 @@ def counts(tx: Tx) -> dict[str, int]:
 
 
 def problems(tx: Tx) -> Iterator[tuple[str, str]]:
-    """(``noun:id``, what is wrong) for every ticket, handoff and manifest that is not what was written.
+    """(``noun:id``, what is wrong) for every ticket, review, record, handoff and manifest that is not what was written.
 
     Rows that the ledger knows and that are gone are among them.
     """
     yield from _reviews(tx)
+    yield from _records(tx)
     checks = (("ticket", schema.tickets, tickets.verify_row), ("handoff", schema.handoffs, handoffs.verify))
     for noun, table, check in (*checks, ("manifest", schema.manifests, manifests.get)):
         present = list(tx.connection.execute(select(table.c.id)).scalars())
@@ -49,6 +50,20 @@ def _reviews(tx: Tx) -> Iterator[tuple[str, str]]:
             reviews.verify_row(tx, name)
         except NightcrewError as error:
             yield f"review:{name}", str(error)
+
+
+def _records(tx: Tx) -> Iterator[tuple[str, str]]:
+    """Session records that nightcrew did not write so, and those that are gone."""
+    present = set(tx.connection.execute(select(schema.records.c.session)).scalars())
+    wrote = select(schema.ledger.c.subject).where(schema.ledger.c.action == "record.write").distinct()
+    written = {subject.split(":", 1)[1] for subject in tx.connection.execute(wrote).scalars()}
+    for name in sorted(written - present):
+        yield f"record:{name}", "the ledger knows it and its row is gone"
+    for name in sorted(present):
+        try:
+            records.verify(tx, name)
+        except NightcrewError as error:
+            yield f"record:{name}", str(error)
 
 
 def _written(tx: Tx, noun: str) -> set[str]:

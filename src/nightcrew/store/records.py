@@ -4,6 +4,7 @@ The order of what is found is not decided here: see ``model.recalling``.
 """
 
 import builtins
+import contextlib
 import math
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -67,12 +68,14 @@ def get(tx: Tx, session: str) -> SessionRecord | None:
 
 
 def some(tx: Tx, sessions: Collection[str]) -> builtins.list[SessionRecord]:
-    """What these sessions left, in no order."""
+    """What these sessions left, in no order; a row that is no record is passed over."""
     found: builtins.list[SessionRecord] = []
     names = sorted(sessions)
     for start in range(0, len(names), _PAGE):
         query = select(records.c.doc).where(records.c.session.in_(names[start : start + _PAGE]))
-        found += [_record(doc) for doc in tx.connection.execute(query).scalars()]
+        for doc in tx.connection.execute(query).scalars():
+            with contextlib.suppress(IntegrityError):
+                found.append(_record(doc))
     return found
 
 
@@ -131,6 +134,13 @@ def linked(
         for value, session in tx.connection.execute(query):
             found.setdefault(value, set()).add(session)
     return found
+
+
+def verify(tx: Tx, session: str) -> None:
+    """Raises IntegrityError unless what a session left is what nightcrew wrote."""
+    record = get(tx, session)
+    if record is None or not is_vouched(tx, record):
+        raise IntegrityError(f"the ledger does not vouch for the record of {session}")
 
 
 def is_vouched(tx: Tx, record: SessionRecord) -> bool:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from nightcrew.brains import MECHANICAL, Answer, Brain, Context
 from nightcrew.crew.delivery import deliver, fresh_workspace, integration_head, parted_at, put_away, ticket_branch
 from nightcrew.crew.desk import BudgetError, Desk, MustStop
+from nightcrew.crew.forge.wording import inert
 from nightcrew.crew.outcome import Outcome
 from nightcrew.crew.project import read_text
 from nightcrew.crew.tasks import DeskJournal, task_of
@@ -50,7 +51,7 @@ def _with_brain(desk: Desk, brain: Brain, findings: Sequence[Finding], context: 
         answer = Answer(False, words, "Go on from here.", decisions=noted)
     desk.flush()
     state = "" if answer.finished else " (unfinished)"
-    message = f"{desk.ticket.title}{state}\n\nTicket: {desk.ticket.id}\nSession: {desk.session}"
+    message = f"{inert(desk.ticket.title)}{state}\n\nTicket: {desk.ticket.id}\nSession: {desk.session}"
     change = deliver(desk, workspace, message, onto=integration_head(desk)) or _kept(desk, workspace)
     outcome = _outcome(answer, change)
     DeskJournal(desk).put("outcome", outcome.plain())

@@ -34,5 +34,7 @@ def remembered(desk: Desk, what: str, commit: str, kind: Any, make: Callable[[],
 
 
 def _path(desk: Desk, what: str, commit: str) -> Path:
-    key = digest([what, commit, desk.project.settings.checks.plain(), __version__])[:32]
+    settings = desk.project.settings
+    scanners = [scanner.plain() for scanner in settings.scanner]
+    key = digest([what, commit, settings.checks.plain(), scanners, __version__])[:32]
     return desk.project.work_dir / "cache" / key[:2] / f"{key}.json"

@@ -7,7 +7,7 @@ from nightcrew.brains import Chain, Context
 from nightcrew.checks.doubles import without_doubles
 from nightcrew.checks.located import locate, new_against
 from nightcrew.checks.scan import ScanResult, configured, scan
-from nightcrew.checks.touched import dependencies, protected
+from nightcrew.checks.touched import dependencies, protected, submodules
 from nightcrew.crew.agents.checking import Checkout, checkout
 from nightcrew.crew.agents.remembered import remembered
 from nightcrew.crew.agents.review import review, words
@@ -34,6 +34,7 @@ def work(desk: Desk, brain: Chain | None, context: Context) -> Outcome:
         checks, found = _scan(desk, base, head)
         changes = diff(project.root, ticket.base, ticket.head)
         by_rule = [*protected(paths, project.playbook.gates.protected_paths), *dependencies(changes)]
+        by_rule += submodules(changes)
         found += locate(by_rule, head.path)
     found = desk.without_false_positives(without_doubles(found))
     ran = [check for check in checks if check.status != "not_checked"]

@@ -57,6 +57,8 @@ def work(project: Project, forge: Forge, pusher: Callable[[], Pusher], worked: W
         try:
             with project.store.read() as tx:
                 effects.verify(tx, effect)
+            if effect.kind == PUSH and not project.git.exists(Branch.read(effect.doc, source=effect.key).head):
+                continue  # the machine that made the commit shares this database, and pushes it
             result = _bring(forge, pusher, effect)
         except NightcrewError as error:
             failure = classify(error)

@@ -2,14 +2,15 @@
 
 Source: https://docs.github.com/en/rest/issues/issues#list-repository-issues ("GitHub's REST API considers every pull
 request an issue": those have ``pull_request`` and are left out). Who sets a label may triage the repository; who writes
-an issue may be anybody. So it is the label that lets an issue in, and its text stays data.
+an issue may be anybody. So it is the label that lets an issue in, and its text stays data. Who wrote it can change it
+after that, which GitHub does not tell: ``author_association`` says whether that is somebody with rights there.
 """
 
 from collections.abc import Iterable
 
 from pydantic import TypeAdapter
 
-from nightcrew.crew.forge.repository import Answered, Forge
+from nightcrew.crew.forge.repository import WITH_RIGHTS, Answered, Forge
 from nightcrew.crew.importing.imported import Imported
 from nightcrew.crew.importing.labels import kind_of, priority_of, severity_of
 from nightcrew.model.ticket import Kind, Priority
@@ -26,6 +27,7 @@ class _Issue(Answered):
     html_url: str
     labels: tuple[_Label | str, ...] = ()
     pull_request: dict[str, object] | None = None
+    author_association: str = ""
 
 
 _ISSUES: TypeAdapter[list[_Issue]] = TypeAdapter(list[_Issue])
@@ -58,4 +60,5 @@ def _imported(forge: Forge, issue: _Issue, kind: Kind | None, priority: Priority
         priority=priority_of(named) or priority or Priority.P2,
         severity=severity_of(named),
         url=issue.html_url,
+        by_stranger=issue.author_association not in WITH_RIGHTS,
     )

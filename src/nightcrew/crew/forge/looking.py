@@ -38,7 +38,8 @@ def look(project: Project) -> str:
         )
         if on
     ]
-    return f"{settings.repository} ({', '.join(used)}); branches to {remote.shown}"
+    seen = "private" if about.private else "public: everybody can read what goes there"
+    return f"{settings.repository} ({seen}; {', '.join(used)}); branches to {remote.shown}"
 
 
 def reviews_itself(project: Project) -> str:

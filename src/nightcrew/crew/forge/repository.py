@@ -10,6 +10,9 @@ from nightcrew.crew.forge.api import Api, token_of
 from nightcrew.model.errors import ConfigurationError
 from nightcrew.model.outside import Github
 
+WITH_RIGHTS = ("OWNER", "MEMBER", "COLLABORATOR")
+"""What ``author_association`` says of who may write in a repository."""
+
 
 class Answered(BaseModel):
     """A part of an answer: the fields we use. GitHub adds fields as it likes."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from nightcrew.crew.forge.repository import Answered, Forge
+from nightcrew.crew.forge.repository import WITH_RIGHTS, Answered, Forge
 from nightcrew.model.document import Document
 from nightcrew.model.ticket import State
 
@@ -21,7 +21,6 @@ PREFIX = "nightcrew: "
 
 
 _OURS = frozenset(f"{PREFIX}{state}".replace("_", " ") for state in State)
-_MAY_WRITE = ("OWNER", "MEMBER", "COLLABORATOR")
 
 
 class Spoken(Document):
@@ -48,7 +47,7 @@ class _Comment(Answered):
     @property
     def is_of_the_house(self) -> bool:
         """Whether who may write in the repository wrote it; an App is there only if it was let in."""
-        return self.author_association in _MAY_WRITE or (self.user is not None and self.user.type == "Bot")
+        return self.author_association in WITH_RIGHTS or (self.user is not None and self.user.type == "Bot")
 
 
 class _Label(Answered):

@@ -46,7 +46,7 @@ def title_of(ticket: Ticket) -> str:
 
 
 def inert(line: str) -> str:
-    """A line of others where no fence can be: a title, which a squashed merge makes the first line of a commit.
+    """A line of others where no fence can be: a title, and the first line of a commit, which closes issues too.
 
     A space of no width within each mention and each name of an issue: nobody is called and nothing is closed.
     """

@@ -149,7 +149,7 @@ def _update(project: Project, tx: Tx, item: Imported, ticket: Ticket, changes: d
     before = ticket
     ticket = tickets.edit(tx, ticket.id, actor=actor, changes=changes)
     _link(tx, item, ticket, actor)
-    asked = before.state is State.IN_REVIEW or admission.is_gated(project, ticket)
+    asked = before.state is State.IN_REVIEW or item.by_stranger or admission.is_gated(project, ticket)
     if asked and ticket.work_digest != before.work_digest:
         reason = f"it was changed in {item.source}"
         _void_waiting(tx, ticket, reason)
@@ -164,9 +164,11 @@ def _put_back(project: Project, tx: Tx, item: Imported, link: Link, ticket: Tick
     """Of a ticket that was set aside because its thing was gone: take it up again, with what changed meanwhile."""
     changes = {**_changes(item, link, ticket), "note": "", "base": None, "head": None}
     reason = f"it is there again in {item.source}"
+    before = ticket
     ticket = tickets.apply(tx, ticket.id, Event.RELEASE, actor=actor, reason=reason, **changes)
     _link(tx, item, ticket, actor)
-    if admission.is_gated(project, ticket):
+    changed = item.by_stranger and ticket.work_digest != before.work_digest
+    if changed or admission.is_gated(project, ticket):
         ticket = tickets.apply(tx, ticket.id, Event.GATE, actor=actor, reason=reason)
         ask_for_work(project, tx, ticket, reason[:500])
         ticket = tickets.get(tx, ticket.id)

@@ -22,7 +22,8 @@ class Imported(Document):
     issue's number, a fingerprint. A second import of the same two is the same ticket. ``url`` is where a person reads
     it. ``depends`` are refs of the same source. ``severity`` is set only where the other place states one; at or above
     the gate the ticket waits for a person. ``findings`` are recorded with the ticket. ``command`` is a shell line:
-    no import but that of a person's own JSON lines may set it.
+    no import but that of a person's own JSON lines may set it. ``by_stranger``: who wrote it has no rights there, and
+    can still change it after somebody let it in; a changed text waits for a person then.
 
     Text is data: ``of`` cleans and cuts it.
     """
@@ -39,6 +40,7 @@ class Imported(Document):
     depends: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     command: str | None = None
+    by_stranger: bool = False
 
     @field_validator("url")
     @classmethod
@@ -62,6 +64,7 @@ class Imported(Document):
         breaks_build: bool = False,
         depends: tuple[str, ...] = (),
         findings: tuple[Finding, ...] = (),
+        by_stranger: bool = False,
     ) -> Self:
         """Of text that others wrote: one clean line as title, a clean body of bounded size, a URL only of the web.
 
@@ -81,6 +84,7 @@ class Imported(Document):
                 "breaks_build": breaks_build,
                 "depends": depends,
                 "findings": findings,
+                "by_stranger": by_stranger,
             },
             source=f"{source} {ref}"[:300],
         )

@@ -107,19 +107,29 @@ def _index_records() -> None:
         )
         op.execute("CREATE INDEX ix_records_search ON records USING gin (vector)")
     for session, doc in connection.execute(sa.text("SELECT session, doc FROM records")).all():
-        _index_record(connection, session, json.loads(doc), on_sqlite)
+        try:
+            row, links = _row_and_links(session, json.loads(doc))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue  # It is no record: it stays as it is, and an audit names it.
+        _index_record(connection, row, links, on_sqlite)
 
 
-def _index_record(connection: sa.Connection, session: str, record: dict[str, Any], on_sqlite: bool) -> None:
+def _row_and_links(session: str, record: dict[str, Any]) -> tuple[dict[str, str], list[tuple[str, str]]]:
     lists = {name: record.get(name) or [] for name in ("decisions", "questions", "files", "tickets")}
     texts = [record["title"]] * 3 + [record["summary"], *lists["decisions"], *lists["questions"] * 2]
     row = {"session": session, "text": indexed([*texts, *lists["files"], *lists["tickets"], record["agent"]])}
+    links = {("ticket", value) for value in lists["tickets"]} | {("file", value) for value in lists["files"]}
+    return row, sorted(link for link in links if "\0" not in link[1] and len(link[1]) <= 500)
+
+
+def _index_record(
+    connection: sa.Connection, row: dict[str, str], links: list[tuple[str, str]], on_sqlite: bool
+) -> None:
     connection.execute(sa.text("UPDATE records SET text = :text WHERE session = :session"), row)
     if on_sqlite:
         connection.execute(sa.text("UPDATE records_fts SET text = :text WHERE session = :session"), row)
-    links = {("ticket", value) for value in lists["tickets"]} | {("file", value) for value in lists["files"]}
-    for kind, value in sorted(link for link in links if "\0" not in link[1] and len(link[1]) <= 500):
+    for kind, value in links:
         connection.execute(
             sa.text("INSERT INTO record_links (kind, value, session) VALUES (:kind, :value, :session)"),
-            {"kind": kind, "value": value, "session": session},
+            {"kind": kind, "value": value, "session": row["session"]},
         )

@@ -28,7 +28,7 @@ def shorter(incident: Incident) -> tuple[Incident, str]:
     return incident.model_copy(update={"log": cut.text}), cut.notice or ""
 
 
-@reports.step(retry=nc.Retry(attempts=3, base=0.1), breaker="model", fallback=plain, truncate=shorter)
+@reports.step(retry=nc.Retry(attempts=3, base=0.1), timeout=60, breaker="model", fallback=plain, truncate=shorter)
 def summary(incident: Incident) -> str:
     return str(draft(incident.log))
 

@@ -1,6 +1,5 @@
 """The workflow for GitHub Actions: what it says, and its commands run in order, as a runner would run them."""
 
-import json
 import os
 import re
 import shutil
@@ -13,14 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
-from nightcrew.crew.ci import WORKFLOW, github_workflow
+from nightcrew.crew.ci import GATE, SHIFT, github_workflows, write_github
 from nightcrew.crew.sealed import seal, unseal
-from nightcrew.model.errors import IntegrityError, UsageError
+from nightcrew.model.errors import IntegrityError, PolicyError, UsageError
 from nightcrew.model.settings import Settings
 
 EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}")
-SETTINGS = '[checks]\nscanners = ["ruff-s"]\n'
+SETTINGS = '[checks]\nscanners = ["ruff-s"]\nlint = false\ntest = "true"\n'
 KEY = "0123456789abcdef0123456789abcdef"
+ANYBODY = ("-c", "user.name=a", "-c", "user.email=a@example.invalid")
 WITH_GITHUB = Settings.read(
     {
         "github": {"repository": "ada/sums", "code_scanning": True},
@@ -31,63 +31,73 @@ WITH_GITHUB = Settings.read(
 )
 
 
-def steps(workflow: dict[str, Any], job: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = workflow["jobs"][job]["steps"]
+def only_job(text: str) -> dict[str, Any]:
+    (found,) = yaml.safe_load(text)["jobs"].values()
+    return dict(found)
+
+
+def steps(text: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = only_job(text)["steps"]
     return found
 
 
 class TestText:
-    """What the workflow says, for plain settings and for those that ask for all of it."""
+    """What the workflows say, for plain settings and for those that ask for all of it."""
 
     @pytest.fixture(params=[Settings(), WITH_GITHUB], ids=["plain", "github"])
-    def text(self, request: pytest.FixtureRequest) -> str:
-        return github_workflow(request.param)
+    def texts(self, request: pytest.FixtureRequest) -> dict[str, str]:
+        return github_workflows(request.param)
 
-    def test_it_fits_the_published_schema(self, text: str, tmp_path: Path) -> None:
-        (tmp_path / "nightcrew.yml").write_text(text)
-        argv = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
-        done = subprocess.run([*argv, str(tmp_path / "nightcrew.yml")], capture_output=True, text=True)
+    @pytest.fixture
+    def files(self, texts: dict[str, str], tmp_path: Path) -> list[str]:
+        (tmp_path / SHIFT).parent.mkdir(parents=True)
+        for name, text in texts.items():
+            (tmp_path / name).write_text(text)
+        return [str(tmp_path / name) for name in texts]
+
+    def test_they_fit_the_published_schema(self, files: list[str]) -> None:
+        argv = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", *files]
+        done = subprocess.run(argv, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
 
-    def test_a_scanner_of_workflows_finds_no_weakness(self, text: str, tmp_path: Path) -> None:
-        path = tmp_path / ".github" / "workflows" / "nightcrew.yml"
-        path.parent.mkdir(parents=True)
-        path.write_text(text)
+    def test_a_scanner_of_workflows_finds_no_weakness(self, files: list[str]) -> None:
         argv = [str(Path(sys.executable).with_name("zizmor")), "--offline", "--no-progress", "--format", "plain"]
-        done = subprocess.run([*argv, str(path)], capture_output=True, text=True)
+        done = subprocess.run([*argv, *files], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
 
-    def test_no_data_of_others_stands_in_a_command(self, text: str) -> None:
-        workflow = yaml.safe_load(text)
-        commands = [step["run"] for job in workflow["jobs"] for step in steps(workflow, job) if "run" in step]
+    def test_no_data_of_others_stands_in_a_command(self, texts: dict[str, str]) -> None:
+        commands = [step["run"] for text in texts.values() for step in steps(text) if "run" in step]
         assert len(commands) == 7
         for command in commands:
             assert "${{" not in command
             done = subprocess.run(["bash", "-n"], input=command, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
 
-    def test_a_pull_request_gets_no_secret_and_may_only_read(self, text: str) -> None:
-        workflow = yaml.safe_load(text)
-        assert workflow["permissions"] == {}
-        assert set(workflow[True]) == {
-            "schedule",
-            "workflow_dispatch",
-            "pull_request",
-            "merge_group",
-        }  # "on" in YAML 1.1
-        assert workflow["jobs"]["gate"]["permissions"] == {"contents": "read"}
-        assert "secrets." not in json.dumps(workflow["jobs"]["gate"])
-        for job in ("shift", "gate"):
-            assert steps(workflow, job)[0]["with"]["persist-credentials"] is False
+    def test_a_pull_request_gets_no_secret_and_may_only_read(self, texts: dict[str, str]) -> None:
+        gate = yaml.safe_load(texts[GATE])
+        assert gate["permissions"] == {}
+        assert gate["jobs"]["gate"]["permissions"] == {"contents": "read"}
+        assert "secrets." not in texts[GATE]
+        assert not {"pull_request", "pull_request_target"} & set(yaml.safe_load(texts[SHIFT])[True])
+        for text in texts.values():
+            assert steps(text)[0]["with"]["persist-credentials"] is False
 
-    def test_actions_are_pinned_to_commits(self, text: str) -> None:
+    def test_the_gate_is_never_skipped_and_looks_again_when_the_base_is_another(self, texts: dict[str, str]) -> None:
+        gate = yaml.safe_load(texts[GATE])
+        # A skipped job has passed, to a rule that requires it: no condition, and no event that it has no use for.
+        assert "if" not in gate["jobs"]["gate"]
+        assert set(gate[True]) == {"pull_request", "merge_group"}  # "on" in YAML 1.1
+        assert set(gate[True]["pull_request"]["types"]) == {"opened", "synchronize", "reopened", "edited"}
+
+    def test_actions_are_pinned_to_commits(self, texts: dict[str, str]) -> None:
+        text = "".join(texts.values())
         used = re.findall(r"uses: (\S+)  # v[0-9.]+$", text, re.MULTILINE)
         assert len(used) == text.count(" uses: ")
         assert all(re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40}", one) for one in used)
 
 
 def test_only_what_the_settings_switch_on_is_permitted() -> None:
-    plain, full = (yaml.safe_load(github_workflow(one))["jobs"]["shift"] for one in (Settings(), WITH_GITHUB))
+    plain, full = (only_job(github_workflows(one)[SHIFT]) for one in (Settings(), WITH_GITHUB))
     assert plain["permissions"] == {"contents": "read"}
     writable = {"contents", "issues", "pull-requests", "checks", "statuses", "security-events"}
     assert full["permissions"] == dict.fromkeys(writable, "write")
@@ -117,11 +127,11 @@ class Runner:
     def summary(self) -> str:
         return (self.folder / "summary.md").read_text()
 
-    def run(self, job: str, *, but: str = "") -> None:
-        """Run the steps of ``job`` ``but`` one until one fails; the last entry of ``said`` is that one then."""
-        workflow = yaml.safe_load((self.source / WORKFLOW).read_text())
-        for name in ("home", "temp"):
-            (self.folder / name).mkdir(parents=True)
+    def run(self, name: str, *, but: str = "") -> None:
+        """Run the steps of a workflow ``but`` one until one fails; the last entry of ``said`` is that one then."""
+        text = (self.source / name).read_text()
+        for folder in ("home", "temp"):
+            (self.folder / folder).mkdir(parents=True)
         (self.folder / "summary.md").touch()
         kept = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ}
         base = {
@@ -131,10 +141,10 @@ class Runner:
             "HOME": str(self.folder / "home"),
             "RUNNER_TEMP": str(self.folder / "temp"),
             "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
-            **self._filled(workflow["env"]),
-            **self._filled(workflow["jobs"][job].get("env", {})),
+            **self._filled(yaml.safe_load(text)["env"]),
+            **self._filled(only_job(text).get("env", {})),
         }
-        for step in steps(workflow, job):
+        for step in steps(text):
             if "uses" in step:
                 self._action(step["uses"].partition("@")[0])
                 continue
@@ -173,11 +183,10 @@ class Runner:
 
 @pytest.fixture
 def source(bare_project: Any) -> Any:
-    """The repository on the server, with the workflow that nightcrew wrote for it."""
+    """The repository on the server, with the workflows that nightcrew wrote for it."""
     bare_project.commit({"nightcrew.toml": SETTINGS})
-    done = bare_project("init", "--yes", "--ci", "github")
-    assert done.status == 0, done.err
-    bare_project.commit({WORKFLOW: (bare_project.folder / WORKFLOW).read_bytes()}, "Nightcrew")
+    texts = github_workflows(Settings())
+    bare_project.commit(dict(texts), "Nightcrew")
     return bare_project
 
 
@@ -188,35 +197,46 @@ def runner(source: Any, name: str, **values: str) -> Runner:
     return Runner(folder / name, source.folder, folder / "cache", known, person)
 
 
-def test_a_workflow_that_was_changed_is_never_written_over(source: Any) -> None:
-    assert source("init", "--yes", "--ci", "github").status == 0
-    path = source.folder / WORKFLOW
+def test_a_workflow_that_was_changed_is_never_written_over(tmp_path: Path) -> None:
+    assert [one.state for one in write_github(tmp_path, Settings())] == ["written", "written"]
+    path = tmp_path / SHIFT
     path.write_text(path.read_text().replace("17 2 * * *", "30 4 * * *"))
-    done = source("init", "--yes", "--ci", "github")
-    assert (done.status, '-    - cron: "30 4 * * *"' in done.out) == (1, True)
+    shift, gate = write_github(tmp_path, Settings())
+    assert (shift.state, gate.state) == ("different", "unchanged")
+    assert '-    - cron: "30 4 * * *"' in shift.diff
     assert "30 4 * * *" in path.read_text()
-    assert source("init", "--yes", "--ci", "jenkins").status == 2
     path.unlink()
-    path.symlink_to(source.home / "elsewhere.yml")
-    done = source("init", "--yes", "--ci", "github")
-    assert (done.status, (source.home / "elsewhere.yml").exists()) == (3, False)
+    path.symlink_to(tmp_path.parent / "elsewhere.yml")
+    with pytest.raises(PolicyError):
+        write_github(tmp_path, Settings())
+    assert not (tmp_path.parent / "elsewhere.yml").exists()
+
+
+def test_the_command_writes_them_and_says_what_differs(bare_project: Any) -> None:
+    assert bare_project("init", "--yes", "--ci", "jenkins").status == 2
+    done = bare_project("init", "--yes", "--ci", "github")
+    assert (done.status, "openssl rand" in done.out) == (0, True)
+    (bare_project.folder / GATE).write_text("mine\n")
+    done = bare_project("init", "--yes", "--ci", "github", "--json")
+    assert (done.status, [one["state"] for one in done.json()["ci"]]) == (1, ["unchanged", "different"])
 
 
 def test_the_state_of_one_night_is_there_in_the_next(source: Any) -> None:
     """Two machines that have nothing in common but the sealed file: what the first did, the second knows."""
     without = runner(source, "without")
-    without.run("shift", but="Install nightcrew")
+    without.run(SHIFT, but="Install nightcrew")
     assert "gh secret set NIGHTCREW_STATE_KEY" in without.said["Restore the state"].stdout
     assert without.said["Restore the state"].returncode == 1
     # Work of the first night, without the minutes that it would take: a ticket, and a branch with a commit of its own.
     work = "nightcrew ticket add Note; git branch nightcrew/kept $(git commit-tree -m Kept HEAD^{tree} -p HEAD)"
-    path = source.folder / WORKFLOW
+    path = source.folder / SHIFT
     path.write_text(path.read_text().replace("nightcrew shift --", f"{work}; nightcrew shift --agent qa --"))
     secret = {"secrets__NIGHTCREW_STATE_KEY": KEY}
     first = runner(source, "first", **secret)
+    playbook = Path(".nightcrew", "playbook.md")
     (source.folder / "nightcrew.toml").write_text("[checks]\nscanners = []\nlint = false\n")
     source.git("commit", "--quiet", "--all", "--message", "Work")
-    first.run("shift")
+    first.run(SHIFT, but="Install nightcrew")
     assert list(first.said)[-1] == "Save the state", first.said
     shift = first.said["Run the shift"]
     assert shift.returncode == 0, shift.stderr
@@ -225,14 +245,20 @@ def test_the_state_of_one_night_is_there_in_the_next(source: Any) -> None:
     assert marks[0] == marks[1]
     assert first.summary.startswith("# Shift N-0001")
     assert b"Note" not in first.cache.read_bytes()
-    path.write_text(path.read_text().replace(work, "nightcrew ticket list --json; nightcrew audit verify"))
+    # A playbook that comes into the repository between the nights is the one that holds.
+    path.write_text(
+        path.read_text().replace(f"{work}; nightcrew shift --agent qa", "nightcrew ticket list --json; true")
+    )
+    (source.folder / playbook).parent.mkdir()
+    mine = (first.repo / playbook).read_text() + "\nOurs.\n"
+    (source.folder / playbook).write_text(mine)
+    source.git("add", "--force", str(playbook))
     source.git("commit", "--quiet", "--all", "--message", "Rest")
     second = runner(source, "second", **secret)
-    second.run("shift", but="Install nightcrew")
-    assert list(second.said)[-1] == "Save the state", second.said
-    assert second.summary.startswith("# Shift N-0002")
+    second.run(SHIFT, but="Install nightcrew")
     assert '"title": "Note"' in second.said["Run the shift"].stdout
-    assert "everything fits" in second.said["Run the shift"].stdout
+    assert second.summary.startswith("# Shift N-0001")
+    assert (second.repo / playbook).read_text() == mine
     argv = ["git", "log", "-1", "--format=%s", "nightcrew/kept"]
     assert subprocess.run(argv, cwd=second.repo, capture_output=True, text=True, check=True).stdout == "Kept\n"
 
@@ -249,7 +275,7 @@ def test_the_gate_looks_at_what_a_pull_request_brings_from_its_base(source: Any)
         github__event__pull_request__base__sha=base,
         github__event__pull_request__head__sha=head,
     )
-    gate.run("gate")
+    gate.run(GATE)
     checked = gate.said["Check what head has and base has not"]
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "2 files" in gate.summary
@@ -258,13 +284,29 @@ def test_the_gate_looks_at_what_a_pull_request_brings_from_its_base(source: Any)
     assert (gate.folder / "temp" / "nightcrew.sarif").exists()
 
 
-def test_a_state_is_saved_only_with_a_key_and_restored_only_where_none_is(project: Any) -> None:
+def test_a_state_is_restored_only_where_none_is_and_where_it_comes_from(project: Any) -> None:
     sealed = project.folder.parent / "state.sealed"
     assert project("state", "save", str(sealed)).status == 4
     project.more["NIGHTCREW_STATE_KEY"] = KEY
-    assert project("state", "save", str(sealed)).status == 0
+    saved = project("state", "save", str(sealed), "--json")
+    assert saved.status == 0
     done = project("state", "restore", str(sealed))
     assert (done.status, "only where there is none" in done.err) == (3, True)
+    project.more["NIGHTCREW_CONFIG_DIR"] = str(project.home / "fresh")
+    other = project.folder.parent / "other"
+    subprocess.run(["git", "init", "--quiet", str(other)], check=True)
+    subprocess.run(["git", "-C", str(other), *ANYBODY, "commit", "--quiet", "--allow-empty", "-m", "x"], check=True)
+    done = project("state", "restore", str(sealed), "--repo", str(other))
+    assert (done.status, "another repository" in done.err) == (3, True)
+    clone = project.folder.parent / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(project.folder), str(clone)], check=True)
+    (clone / "assets").mkdir()
+    (clone / ".nightcrew").symlink_to("assets")
+    done = project("state", "restore", str(sealed), "--repo", str(clone))
+    assert (done.status, "leads elsewhere" in done.err, list((clone / "assets").iterdir())) == (3, True, [])
+    (clone / ".nightcrew").unlink()
+    done = project("state", "restore", str(sealed), "--repo", str(clone), "--json")
+    assert (done.status, done.json()["saved"]) == (0, saved.json()["saved"])
 
 
 def test_what_is_sealed_opens_only_whole_and_with_its_key() -> None:

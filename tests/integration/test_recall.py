@@ -282,6 +282,7 @@ def test_a_record_that_the_ledger_does_not_vouch_for_reaches_no_agent(gate: Gate
             row = {"session": f"S-{number:04d}", "at": "2026-01-05T07:00:00.000000Z", "ticket": ticket.id}
             row["doc"] = json.dumps({**forged.plain(), "session": row["session"], "tickets": [ticket.id]})
             tx.connection.execute(text("INSERT INTO records VALUES (:session, :at, :doc, 'bucket')"), row)
+            tx.connection.execute(text("INSERT INTO records_fts (session, text) VALUES (:session, 'bucket')"), row)
             tx.connection.execute(text("INSERT INTO record_links VALUES ('ticket', :ticket, :session)"), row)
     assert [source[18:24] for source in context(gate, ticket)] == ["S-0001"]
     assert memory.recalled_text(gate.project, f"bucket {ticket.id}").startswith("[record of session S-0001 ")

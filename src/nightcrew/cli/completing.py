@@ -109,20 +109,21 @@ def _values(one: Parameter, command: Command, current: str, repo: Path) -> list[
     if one.choices:
         return _fitting([(choice, "") for choice in one.choices], current)
     if one.name == "name" and command.words[0] == "schedule":
-        return _fitting(_ids("schedule", repo), current)
+        return _fitting(_ids("schedule", repo, current), current)
     if one.name in _IDS:
-        return _fitting(_ids(_IDS[one.name], repo), current)
+        return _fitting(_ids(_IDS[one.name], repo, current), current)
     if one.name in _OF_REPOSITORY:
         return _fitting(_OF_REPOSITORY[one.name](repo), current)
     fixed = _FIXED.get((command.words[0], one.name)) or _FIXED.get(("", one.name))
     return _fitting(fixed(), current) if fixed is not None else []
 
 
-def _ids(kind: str, repo: Path) -> list[Candidate]:
+def _ids(kind: str, repo: Path, current: str) -> list[Candidate]:
     from nightcrew.store.completing import ids
 
     root = _root(repo)
-    return ids(root / _STATE / _DATABASE, kind) if root is not None else []
+    begins = current.rpartition(",")[2]
+    return ids(root / _STATE / _DATABASE, kind, begins) if root is not None else []
 
 
 def _root(start: Path) -> Path | None:

@@ -62,6 +62,11 @@ def _call(name: str, rest: list[str]) -> int:
         status = app(args=rest, prog_name=f"nightcrew {name}", standalone_mode=False)
     except typer.Exit as done:
         return done.exit_code
+    except SystemExit as done:
+        # When who reads our output has gone, typer exits by itself, with 1: that would say that a person is needed.
+        if not isinstance(done.__context__, BrokenPipeError):
+            raise
+        raise done.__context__ from None
     except typer.Abort:
         raise KeyboardInterrupt from None
     except Exception as error:

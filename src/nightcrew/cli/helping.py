@@ -10,7 +10,7 @@ import typer
 
 from nightcrew.cli import COMMANDS
 from nightcrew.cli.output import OPTIONS, say, show_json
-from nightcrew.model.errors import NotFoundError
+from nightcrew.model.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from nightcrew.cli.manual import Page
@@ -86,4 +86,7 @@ def _show_runbook(words: tuple[str, ...]) -> bool:
 def _date() -> datetime:
     """The day that the pages name: today, or what a reproducible build says it is."""
     told = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return datetime.fromtimestamp(int(told), UTC) if told.isdecimal() else datetime.now(UTC)
+    try:
+        return datetime.fromtimestamp(int(told), UTC) if told else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f"SOURCE_DATE_EPOCH is no time: {told[:40]!r}", hint="Give seconds since 1970.") from None

@@ -1,6 +1,7 @@
 """Printing: one JSON document for machines, tables for people. Text of others is data: control characters are shown."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -79,5 +80,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: s
 def error_line(message: str, hint: str, runbook: str = "") -> str:
     """An error for people: what happened, then what to do, then the command that tells more."""
     first = " ".join(clean(message).split())
-    mark = "\x1b[31merror:\x1b[0m" if sys.stderr.isatty() else "error:"
+    coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    mark = "\x1b[31merror:\x1b[0m" if coloured else "error:"
     return f"{mark} {first}\n" + (f"  {clean(hint)}\n" if hint else "") + (f"  Runbook: {runbook}\n" if runbook else "")

@@ -20,7 +20,7 @@ APPS = {"init": init_app, "doctor": doctor_app}
 @init_app.command(epilog="Example: nightcrew init --yes --ci github")
 def init(
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
-    ci: Annotated[str, typer.Option(help="write a workflow for this CI too: github")] = "",
+    ci: Annotated[str, typer.Option(help="write workflows for this CI too: github")] = "",
     pipeline: Annotated[
         str, typer.Option(metavar="APP.py:NAME", help="propose what would make this pipeline ready, and nothing else")
     ] = "",
@@ -30,8 +30,9 @@ def init(
 ) -> int:
     """Prepare the repository: .nightcrew/, nightcrew.toml, the ledger. Again, it makes only what is missing.
 
-    With --ci github it writes .github/workflows/nightcrew.yml: a shift every night, and a gate for pull requests. A
-    workflow of this name that differs stays as it is: the difference is shown, and the exit status is 1.
+    With --ci github it writes two workflows into .github/workflows: nightcrew.yml, a shift every night, and
+    nightcrew-gate.yml, a gate for pull requests. One that is there and differs stays as it is: the difference is shown,
+    and the exit status is 1.
 
     With --pipeline it prepares nothing: it proposes, as a diff to accept, a contract from the records of --input,
     guards for calls that have none, and alert thresholds from the last week's records. It writes them if you say yes
@@ -53,12 +54,12 @@ def init(
     if not yes and not OPTIONS.json and not typer.confirm("Write .nightcrew/ and nightcrew.toml here?", default=True):
         raise typer.Exit(0)
     report = initialise(OPTIONS.repo)
-    workflow = _workflow(report.root) if ci else None
-    status = 1 if workflow is not None and workflow.state == "different" else 0
+    workflows = _workflows(report.root) if ci else []
+    status = 1 if any(one.state == "different" for one in workflows) else 0
     if OPTIONS.json:
         told = {"root": report.root, "created": report.created, "detected": report.detected, "notes": report.notes}
-        if workflow is not None:
-            told["ci"] = vars(workflow)
+        if workflows:
+            told["ci"] = [vars(one) for one in workflows]
         show_json(told)
         return status
     say(f"{report.root} is prepared." if report.created else f"{report.root} was prepared already.")
@@ -68,27 +69,31 @@ def init(
         say(f"  {name}: {value}")
     for note in report.notes:
         say(f"  note: {note}")
-    if workflow is not None:
-        _say_workflow(workflow)
+    if workflows:
+        _say_workflows(workflows)
     else:
         say("Next: nightcrew ticket add TITLE, then nightcrew shift")
     return status
 
 
-def _workflow(root: Path) -> "Written":
+def _workflows(root: Path) -> "list[Written]":
     from nightcrew.crew.ci import write_github
     from nightcrew.crew.project import read_settings
 
     return write_github(root, read_settings(root))
 
 
-def _say_workflow(workflow: "Written") -> None:
-    if workflow.state == "different":
-        say(f"{workflow.path} is there and differs; it was not touched. What would change:\n\n{workflow.diff}")
+def _say_workflows(workflows: "list[Written]") -> None:
+    for one in workflows:
+        if one.state != "different":
+            say(f"  {one.state}: {one.path}")
+    different = [one for one in workflows if one.state == "different"]
+    for one in different:
+        say(f"{one.path} is there and differs; it was not touched. What would change:\n\n{one.diff}")
+    if different:
         say("To take it: move yours away and run nightcrew init --ci github again.")
         return
-    say(f"  {workflow.state}: {workflow.path}")
-    say("Next: make a key that seals the crew's state, then commit and push the workflow:")
+    say("Next: make a key that seals the crew's state, then commit and push the workflows:")
     say("  openssl rand -hex 32 | gh secret set NIGHTCREW_STATE_KEY")
 
 

@@ -85,8 +85,6 @@ def restore(start: Path, path: Path, key: str) -> Carried:
     root = workable(start).root
     git, anchor, state = Git(root), TrustAnchor.of_user(), root / STATE
     anchor.require_outside(root)
-    if state.is_symlink():
-        raise PolicyError(f"{state} leads elsewhere", hint="Remove the link.")
     for there in (state / _DATABASE, anchor.directory / "service.json"):
         if there.exists():
             raise PolicyError(
@@ -98,12 +96,15 @@ def restore(start: Path, path: Path, key: str) -> Carried:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     parts = dict(_members(unseal(sealed, key)))
+    if missing := {_ABOUT, _REFS, _PACK} - set(parts):
+        raise IntegrityError(f"the saved state is not whole: it has no {min(missing)}")
     about = json.loads(parts.pop(_ABOUT))
     if not set(about["roots"]) & set(_roots(git)):
         raise PolicyError(
             "this is the state of another repository: the two have not one first commit in common",
             hint="Give each repository a key of its own.",
         )
+    _require_no_links(state, [state / name.removeprefix("state/") for name in parts if name.startswith("state/")])
     refs: dict[str, str] = json.loads(parts.pop(_REFS))
     _take_commits(git, parts.pop(_PACK), refs)
     # What says that there is a state comes last, so that a restore that was killed can be made again.
@@ -119,8 +120,18 @@ def restore(start: Path, path: Path, key: str) -> Carried:
     return Carried(len(sealed), len(parts), len(refs), datetime.fromisoformat(about["saved"]))
 
 
+def _require_no_links(state: Path, paths: list[Path]) -> None:
+    """Raises PolicyError if the repository has a link where one of ``paths`` would be written through it."""
+    real = state.parent.resolve() / state.name
+    for path in paths:
+        if path.parent.resolve() != real / path.parent.relative_to(state):
+            raise PolicyError(f"{path.parent} leads elsewhere", hint="Take the link out of the repository.")
+
+
 def _roots(git: Git) -> list[str]:
     """The first commits of what is checked out: of a repository they stay, also when later history is rewritten."""
+    if (git.common_dir / "shallow").is_file():
+        raise RepositoryError("a shallow clone has no first commit", hint="Fetch the whole history: fetch-depth: 0.")
     listed = git.refs("rev-list", "--max-parents=0", "HEAD")
     return git.must(listed, "looking for the first commit").decode().split()
 

@@ -1,4 +1,4 @@
-"""The workflow that runs the crew on GitHub Actions, made from a repository's settings."""
+"""The workflows that run the crew on GitHub Actions, made from a repository's settings."""
 
 import difflib
 from dataclasses import dataclass
@@ -11,24 +11,29 @@ from nightcrew.crew.published import write_atomically
 from nightcrew.model.errors import PolicyError
 from nightcrew.model.settings import Settings
 
-WORKFLOW = ".github/workflows/nightcrew.yml"
+SHIFT, GATE = ".github/workflows/nightcrew.yml", ".github/workflows/nightcrew-gate.yml"
+_TEMPLATES = {SHIFT: "github-shift.yml", GATE: "github-gate.yml"}
 _OWN_TOKEN = "GITHUB_TOKEN"  # noqa: S105 - its name
 
 
 @dataclass(frozen=True)
 class Written:
-    """What became of the workflow: ``written``, ``unchanged`` or ``different``; ``diff`` leads to what it would be."""
+    """What became of a workflow: ``written``, ``unchanged`` or ``different``; ``diff`` leads to what it would be."""
 
     path: Path
     state: str
     diff: str = ""
 
 
-def write_github(root: Path, settings: Settings) -> Written:
-    """Write the workflow, unless there is another one already, which stays. Raises PolicyError for a link."""
-    path, text = root / WORKFLOW, github_workflow(settings)
+def write_github(root: Path, settings: Settings) -> list[Written]:
+    """Write the workflows; where there is another already, that stays. Raises PolicyError for a link."""
+    return [_write(root, name, text) for name, text in github_workflows(settings).items()]
+
+
+def _write(root: Path, name: str, text: str) -> Written:
+    path = root / name
     if not path.resolve().is_relative_to(root.resolve()) or path.is_symlink():
-        raise PolicyError(f"{WORKFLOW} leads out of the repository", hint="Replace the link by a folder or a file.")
+        raise PolicyError(f"{name} leads out of the repository", hint="Replace the link by a folder or a file.")
     try:
         there = path.read_bytes().decode("utf-8", "backslashreplace")
     except FileNotFoundError:
@@ -38,21 +43,25 @@ def write_github(root: Path, settings: Settings) -> Written:
     if there == text:
         return Written(path, "unchanged")
     lines = difflib.unified_diff(
-        there.splitlines(keepends=True), text.splitlines(keepends=True), WORKFLOW, "what nightcrew would write"
+        there.splitlines(keepends=True), text.splitlines(keepends=True), name, "what nightcrew would write"
     )
     return Written(path, "different", "".join(lines))
 
 
-def github_workflow(settings: Settings) -> str:
-    """The text of the workflow: the permissions that the settings need, the secrets that they name, no more."""
-    template = resources.files("nightcrew.crew").joinpath("workflows/github.yml").read_text(encoding="utf-8")
-    for name, value in (
-        ("PACKAGE", f"nightcrew=={__version__}"),
-        ("PERMISSIONS", _permissions(settings)),
-        ("SECRETS", _secrets(settings)),
-    ):
-        template = template.replace(f"@@{name}@@", value)
-    return template
+def github_workflows(settings: Settings) -> dict[str, str]:
+    """The texts by path: the permissions that the settings need, the secrets that they name, no more."""
+    filled = {
+        "@@PACKAGE@@": f"nightcrew=={__version__}",
+        "@@PERMISSIONS@@": _permissions(settings),
+        "@@SECRETS@@": _secrets(settings),
+    }
+    found = {}
+    for name, template in _TEMPLATES.items():
+        text = resources.files("nightcrew.crew").joinpath(f"workflows/{template}").read_text(encoding="utf-8")
+        for mark, value in filled.items():
+            text = text.replace(mark, value)
+        found[name] = text
+    return found
 
 
 def _permissions(settings: Settings) -> str:

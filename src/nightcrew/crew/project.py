@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nightcrew.approvals import ServiceSigner, TrustAnchor, service_signer
 from nightcrew.approvals.service import sealing_key
-from nightcrew.crew.workspace import Git, RepositoryState, inspect
+from nightcrew.crew.workspace import Git, RepositoryState, inspect, root_of
 from nightcrew.model.clock import Clock, system_clock
 from nightcrew.model.errors import ConfigurationError, DocumentError, RepositoryError
 from nightcrew.model.playbook import Playbook, playbook_digest
@@ -18,7 +18,6 @@ from nightcrew.model.playbook import parse as parse_playbook
 from nightcrew.model.settings import Settings
 from nightcrew.monitoring.alerts import configured
 from nightcrew.monitoring.alerts.configured import SETTINGS_FILE
-from nightcrew.pipeline.pinned import continued, hash_of, require_whole
 from nightcrew.store import ledger
 from nightcrew.store.store import Store
 
@@ -96,11 +95,15 @@ class Project:
 
     def check_ledger(self) -> None:
         """Raises IntegrityError if the ledger is older than, or differs from, what was last seen of it."""
+        from nightcrew.pipeline.pinned import hash_of  # Its package loads what runs records: no read command needs it.
+
         with self.store.read() as tx:
             self.anchor.ledger(self.repository_id).check(lambda seq: hash_of(tx, seq))
 
     def verify_ledger(self) -> None:
         """As ``check_ledger``, and every entry is in its place in the chain, under nightcrew's seal."""
+        from nightcrew.pipeline.pinned import require_whole
+
         self.check_ledger()
         with self.store.read() as tx:
             _, broken = ledger.verify(tx)
@@ -112,6 +115,8 @@ class Project:
         Raises IntegrityError, and the head seen before stays, if that is not in the ledger any more or what follows it
         is not a chain under nightcrew's seal.
         """
+        from nightcrew.pipeline.pinned import continued
+
         self.anchor.ledger(self.repository_id).follow(continued(self.store))
 
     def close(self) -> None:
@@ -122,7 +127,7 @@ class Project:
 
 def find_root(start: Path) -> Path:
     """The top of the working tree that ``start`` lies in; raises RepositoryError (not a repository, bare)."""
-    return inspect(start).root
+    return root_of(start)
 
 
 def open_project(start: Path, *, clock: Clock = system_clock, anchor: TrustAnchor | None = None) -> Project:

@@ -19,6 +19,10 @@ PROTECTED = (
     ".github/**",
     ".gitlab-ci.yml",
     ".circleci/**",
+    ".mcp.json",  # starts programs on the machine of whoever opens the repository; so do the next three
+    ".claude/**",
+    ".cursor/**",
+    ".vscode/**",
     "Jenkinsfile",
     "azure-pipelines.yml",
     "uv.lock",

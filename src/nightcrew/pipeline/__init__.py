@@ -1,5 +1,6 @@
 """Records at scale: a pipeline of guarded steps, with one durable outcome a record, exactly once."""
 
+from nightcrew.pipeline.drill import Drill
 from nightcrew.pipeline.errors import DriftError, InputChangedError
 from nightcrew.pipeline.pipeline import Pipeline
 from nightcrew.pipeline.requeue import Requeue
@@ -11,6 +12,7 @@ __all__ = [
     "CallableSink",
     "Delivery",
     "DriftError",
+    "Drill",
     "InputChangedError",
     "JsonlSink",
     "ParquetSink",

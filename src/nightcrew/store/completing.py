@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 _QUERIES = {
@@ -19,15 +20,16 @@ _QUERIES = {
     "schedule": "select name, '' from schedules order by name",
     "pipeline": "select name, '' from pipelines order by name",
 }
-KINDS = frozenset(_QUERIES)
-"""What there are ids of."""
 
 
-def ids(database: Path, kind: str, *, limit: int = 100) -> list[tuple[str, str]]:
-    """Ids of ``kind`` with what they are; none if the database is not there, busy, or not of this release."""
+def ids(database: Path, kind: str, begins: str = "", *, limit: int = 100) -> list[tuple[str, str]]:
+    """Ids of ``kind`` that begin so, in either case, with what they are.
+
+    There are none if the database is not there, busy, or not of this release.
+    """
     try:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=0.2)) as connection:
-            rows = connection.execute(f"{_QUERIES[kind]} limit ?", (limit,)).fetchall()
+            rows = ((str(identifier), str(what)) for identifier, what in connection.execute(_QUERIES[kind]))
+            return list(islice((row for row in rows if row[0].casefold().startswith(begins.casefold())), limit))
     except sqlite3.Error:
         return []
-    return [(str(identifier), str(what)) for identifier, what in rows]

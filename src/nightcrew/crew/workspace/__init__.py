@@ -12,7 +12,7 @@ from nightcrew.crew.workspace.discard import Pruned, discard, prune_workspaces
 from nightcrew.crew.workspace.git import Git
 from nightcrew.crew.workspace.inside import Runner, sandboxed, workspace_head
 from nightcrew.crew.workspace.merge import MergeResult, MergeStatus, merge
-from nightcrew.crew.workspace.repository import RepositoryState, inspect, resolve, workable
+from nightcrew.crew.workspace.repository import RepositoryState, inspect, resolve, root_of, workable
 from nightcrew.crew.workspace.salvage import salvage
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "prune_workspaces",
     "read_file",
     "resolve",
+    "root_of",
     "salvage",
     "sandboxed",
     "workable",

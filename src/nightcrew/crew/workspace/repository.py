@@ -36,9 +36,8 @@ def inspect(repo: Path) -> RepositoryState:
     symbolic = git.refs("symbolic-ref", "--quiet", "HEAD")
     branch = symbolic.text.removeprefix("refs/heads/") if symbolic.status == 0 else None
     head = git.ref("HEAD")
-    top = git.refs("rev-parse", "--show-toplevel")
     return RepositoryState(
-        root=Path(top.text) if top.status == 0 and not git.bare else git.git_dir,
+        root=_root(git),
         git_dir=git.git_dir,
         bare=git.bare,
         commits=head is not None or git.refs("rev-list", "--max-count=1", "--all").stdout != b"",
@@ -50,6 +49,16 @@ def inspect(repo: Path) -> RepositoryState:
         object_format=git.object_format,
         shallow=(git.common_dir / "shallow").is_file(),
     )
+
+
+def root_of(repo: Path) -> Path:
+    """The ``root`` of ``inspect`` by itself, without a look at any file; raises RepositoryError."""
+    return _root(Git(repo))
+
+
+def _root(git: Git) -> Path:
+    top = git.refs("rev-parse", "--show-toplevel")
+    return Path(top.text) if top.status == 0 and not git.bare else git.git_dir
 
 
 def workable(repo: Path) -> RepositoryState:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         CallableSink,
         Delivery,
         DriftError,
+        Drill,
         JsonlSink,
         ParquetSink,
         Pipeline,
@@ -54,7 +55,7 @@ _HOME = {
         "worth_retrying",
     ),
     "pipeline": (
-        "CallableSink", "Delivery", "DriftError", "JsonlSink", "ParquetSink", "Pipeline", "Requeue", "SqlSink",
+        "CallableSink", "Delivery", "Drill", "DriftError", "JsonlSink", "ParquetSink", "Pipeline", "Requeue", "SqlSink",
         "SqlSource", "Summary",
     ),
 }  # fmt: skip
@@ -70,6 +71,7 @@ __all__ = [
     "Drift",
     "DriftError",
     "DriftReport",
+    "Drill",
     "Failure",
     "FailureClass",
     "Fallback",

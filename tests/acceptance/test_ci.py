@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from nightcrew.crew.carried import restore, save
 from nightcrew.crew.ci import GATE, SHIFT, github_workflows, write_github
+from nightcrew.crew.project import open_project
 from nightcrew.crew.sealed import seal, unseal
 from nightcrew.model.errors import IntegrityError, PolicyError, UsageError
 from nightcrew.model.settings import Settings
@@ -20,7 +22,6 @@ from nightcrew.model.settings import Settings
 EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}")
 SETTINGS = '[checks]\nscanners = ["ruff-s"]\nlint = false\ntest = "true"\n'
 KEY = "0123456789abcdef0123456789abcdef"
-ANYBODY = ("-c", "user.name=a", "-c", "user.email=a@example.invalid")
 WITH_GITHUB = Settings.read(
     {
         "github": {"repository": "ada/sums", "code_scanning": True},
@@ -267,15 +268,16 @@ def test_the_gate_looks_at_what_a_pull_request_brings_from_its_base(source: Any)
     start = source.git("rev-parse", "HEAD")
     base = source.commit({"later.py": "import os\n"}, "Main goes on")
     source.git("switch", "--quiet", "--create", "change", start)
-    # A module that would run in the place of what the gate itself runs, if the gate stood in the change's folder.
-    head = source.commit({"more.py": '"""More."""\n', "pip.py": "raise SystemExit(1)\n"}, "Add more")
+    head = source.commit({"more.py": '"""More."""\n', "less.py": '"""Less."""\n'}, "Add more")
     gate = runner(
         source,
         "gate",
         github__event__pull_request__base__sha=base,
         github__event__pull_request__head__sha=head,
     )
-    gate.run(GATE)
+    gate.run(GATE, but="Install nightcrew")
+    # Nothing of the change is where commands run.
+    assert not (gate.repo / "more.py").exists()
     checked = gate.said["Check what head has and base has not"]
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "2 files" in gate.summary
@@ -284,29 +286,31 @@ def test_the_gate_looks_at_what_a_pull_request_brings_from_its_base(source: Any)
     assert (gate.folder / "temp" / "nightcrew.sarif").exists()
 
 
-def test_a_state_is_restored_only_where_none_is_and_where_it_comes_from(project: Any) -> None:
-    sealed = project.folder.parent / "state.sealed"
+def test_a_state_is_restored_only_where_none_is_and_where_it_comes_from(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed, other, clone = (project.folder.parent / name for name in ("state.sealed", "other", "clone"))
     assert project("state", "save", str(sealed)).status == 4
-    project.more["NIGHTCREW_STATE_KEY"] = KEY
-    saved = project("state", "save", str(sealed), "--json")
-    assert saved.status == 0
-    done = project("state", "restore", str(sealed))
-    assert (done.status, "only where there is none" in done.err) == (3, True)
-    project.more["NIGHTCREW_CONFIG_DIR"] = str(project.home / "fresh")
-    other = project.folder.parent / "other"
+    for name, value in project.environment.items():
+        monkeypatch.setenv(name, value)
+    opened = open_project(project.folder)
+    saved = save(opened, sealed, KEY)
+    opened.close()
+    with pytest.raises(PolicyError, match="only where there is none"):
+        restore(project.folder, sealed, KEY)
+    monkeypatch.setenv("NIGHTCREW_CONFIG_DIR", str(project.home / "fresh"))
     subprocess.run(["git", "init", "--quiet", str(other)], check=True)
-    subprocess.run(["git", "-C", str(other), *ANYBODY, "commit", "--quiet", "--allow-empty", "-m", "x"], check=True)
-    done = project("state", "restore", str(sealed), "--repo", str(other))
-    assert (done.status, "another repository" in done.err) == (3, True)
-    clone = project.folder.parent / "clone"
+    subprocess.run(["git", "-C", str(other), "commit", "--quiet", "--allow-empty", "-m", "x"], check=True)
+    with pytest.raises(PolicyError, match="another repository"):
+        restore(other, sealed, KEY)
     subprocess.run(["git", "clone", "--quiet", str(project.folder), str(clone)], check=True)
     (clone / "assets").mkdir()
     (clone / ".nightcrew").symlink_to("assets")
-    done = project("state", "restore", str(sealed), "--repo", str(clone))
-    assert (done.status, "leads elsewhere" in done.err, list((clone / "assets").iterdir())) == (3, True, [])
+    with pytest.raises(PolicyError, match="leads elsewhere"):
+        restore(clone, sealed, KEY)
+    assert not list((clone / "assets").iterdir())
     (clone / ".nightcrew").unlink()
-    done = project("state", "restore", str(sealed), "--repo", str(clone), "--json")
-    assert (done.status, done.json()["saved"]) == (0, saved.json()["saved"])
+    assert restore(clone, sealed, KEY).saved == saved.saved
 
 
 def test_what_is_sealed_opens_only_whole_and_with_its_key() -> None:

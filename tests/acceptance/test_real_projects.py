@@ -1,8 +1,8 @@
 """The whole job on real projects that are not ours: what the report says is what the tools say when run by hand.
 
-itsdangerous (with a change that breaks exactly one of its tests) always runs; markupsafe (compiled) and tomlkit (a large
-test environment) run too with ``NIGHTCREW_ALL_PROJECTS=1``, as in ``make storms``. Sources come from the package index as source
-distributions; if they cannot be fetched, the tests fail.
+itsdangerous (with a change that breaks exactly one of its tests) always runs; markupsafe (compiled) and
+tomlkit (a large test environment) run too with ``NIGHTCREW_ALL_PROJECTS=1``, as in ``make storms``. Sources come from
+the package index as source distributions; if they cannot be fetched, the tests fail.
 """
 
 import json

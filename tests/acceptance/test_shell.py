@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ from typing import Any
 import pytest
 
 from nightcrew.cli import COMMANDS, completing
-from nightcrew.cli.described import described
+from nightcrew.cli.completion import completion
+from nightcrew.cli.described import described, find
 from nightcrew.cli.manual import ENVIRONMENT, Item, Page, main_page, page_of, roff, text
 from nightcrew.crew.project import open_project
 from nightcrew.model.scheduling import Schedule
@@ -47,20 +50,25 @@ def environment(cli: Any) -> dict[str, str]:
 
 class TestCompletion:
     def test_bash_completes_commands_options_ids_and_files(self, project: Any) -> None:
-        assert project("ticket", "add", "Sort; rm -rf $HOME `x` \x1b[2J").status == 0
+        with closing(sqlite3.connect(project.folder / ".nightcrew" / "nightcrew.db")) as written:
+            empty = ("body", "kind", "priority", "breaks_build", "depends_on", "origin", "note", "findings", "created")
+            # More tickets than are shown at once, and what the words of one could do to a shell.
+            written.executemany(
+                f"insert into tickets (id, title, state, entry, {', '.join(empty)})"
+                f" values (?, ?, 'open', 0, {', '.join(['0'] * len(empty))})",
+                [(f"T-{n:04}", "Sort; rm -rf $HOME `x` \x1b[2J") for n in range(1, 2000)],
+            )
+            written.commit()
         (project.folder / "a file.md").touch()
         lines = {
             "nightcrew tick": "ticket",
             "nightcrew ticket sh": "show",
-            "nightcrew ticket show ''": "T-0001",
-            "nightcrew ticket add x --depends t": "T-0001",
-            "nightcrew shift --u": "--until",
+            "nightcrew ticket show T-012": ",".join(f"T-0{n}" for n in range(129, 119, -1)),
+            "nightcrew ticket add x --depends T-1,t-0001": "T-1,T-0001",
             "nightcrew shift --agent = sec": "security",
             "nightcrew --repo /nowhere ticket show ''": "",
             "nightcrew plan --output a": "a file.md",
             "nightcrew runbook NC-BUS": "NC-BUSY",
-            "nightcrew help ticket pri": "prioritise",
-            "nightcrew nosuch x": "",
         }
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-c", ASK, "bash", str(SHELLS / "nightcrew.bash")],
@@ -72,14 +80,14 @@ class TestCompletion:
         )
         assert dict(zip(lines, done.stdout.splitlines(), strict=True)) == lines, done.stderr
 
-    def test_fish_completes(self, project: Any) -> None:
+    def test_fish_completes(self, cli: Any) -> None:
         argv = [needed("fish"), "--no-config", "-c", 'source $argv[1]; complete -C "nightcrew ticket sh"']
         done = subprocess.run(
-            [*argv, str(SHELLS / "nightcrew.fish")], env=environment(project), capture_output=True, text=True
+            [*argv, str(SHELLS / "nightcrew.fish")], env=environment(cli), capture_output=True, text=True
         )
         assert done.stdout.split("\t")[0] == "show", done.stderr
 
-    def test_zsh_reads_it_and_asks_for_the_words(self, project: Any) -> None:
+    def test_zsh_reads_it_and_asks_for_the_words(self, cli: Any) -> None:
         # What compsys would call is called by hand, with what it calls put in its place.
         code = (
             "_describe() { print -rl -- $candidates }; _files() { print files }\n"
@@ -88,7 +96,7 @@ class TestCompletion:
             'words=(nightcrew plan --output ""); CURRENT=4; _nightcrew\n'
         )
         argv = [needed("zsh"), "-f", "-c", code, "zsh", str(SHELLS / "nightcrew.zsh")]
-        done = subprocess.run(argv, env=environment(project), capture_output=True, text=True)
+        done = subprocess.run(argv, env=environment(cli), capture_output=True, text=True)
         first, second = done.stdout.splitlines()
         assert (first.partition(":")[0], second) == ("show", "files"), done.stderr
 
@@ -100,10 +108,22 @@ class TestCompletion:
             ("fish", ".config/fish/completions/nightcrew.fish"),
         ],
     )
-    def test_it_is_put_where_the_shell_looks(self, cli: Any, shell: str, place: str) -> None:
-        done = cli("completion", shell, "--install", "--json")
-        assert done.json()["written"] == str(cli.home / place), done.err
-        assert (cli.home / place).read_text() == (SHELLS / f"nightcrew.{shell}").read_text()
+    def test_it_is_put_where_the_shell_looks(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, place: str
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        completion(shell, install=True)
+        assert (tmp_path / place).read_text() == (SHELLS / f"nightcrew.{shell}").read_text()
+
+    def test_commands_options_and_what_is_inside_a_command(self) -> None:
+        for words, only in (
+            (["shift", "--u"], "--until"),
+            (["--json", "tick"], "ticket"),
+            (["help", "ticket", "pri"], "prioritise"),
+        ):
+            assert [value for value, _ in completing.complete(words)] == [only]
 
     def test_what_a_repository_says_is_never_more_than_a_word(self, tmp_path: Path) -> None:
         (tmp_path / ".nightcrew").mkdir()
@@ -117,7 +137,7 @@ class TestCompletion:
     ) -> None:
         for words in (
             [],
-            ["nosuch", ""],
+            ["nosuch", "x"],
             ["--repo"],
             ["ticket", "show", "--nosuch", ""],
             ["=", "="],
@@ -139,8 +159,7 @@ class TestHelp:
         assert "None" not in said.partition("EXIT STATUS")[0].replace("None.", "")
 
     def test_it_is_shown_for_a_command_an_inner_one_and_a_code(self, cli: Any) -> None:
-        done = cli("help", "ticket", "add")
-        assert (done.status, "--depends T-1,T-2" in done.out) == (0, True)
+        assert "--depends T-1,T-2" in text(page_of(find(("ticket", "add"))))
         assert cli("help", "nc-busy").out.startswith("# NC-BUSY")
         done = cli("help", "tickets", "--json")
         assert (done.status, done.error()["message"]) == (2, "there is no command tickets")
@@ -174,10 +193,11 @@ class TestAlone:
         done = project()
         assert (done.status, done.out.splitlines()[0]) == (0, "No shift has run yet.")
         assert "nightcrew schedule install" in done.out
-        project("ticket", "add", "Think hard")
-        found = project("--repo", str(project.folder), "--json")
-        assert found.json()["tickets"] == {"open": 1}
-        assert found.json()["shift"] is None
+        # Options of every command may stand before it.
+        done = project("--json", "--repo", str(project.folder), "ticket", "add", "Think hard")
+        assert (done.status, done.json()["title"]) == (0, "Think hard"), done.err
+        found = project("--repo", str(project.folder), "--json").json()
+        assert (found["tickets"], found["shift"]) == ({"open": 1}, None)
 
     def test_done_is_what_the_report_says_and_waiting_what_is_so_now(
         self, project: Any, monkeypatch: pytest.MonkeyPatch
@@ -210,3 +230,21 @@ class TestAlone:
         done = cli()
         assert (done.status, done.out.startswith("Usage: nightcrew COMMAND")) == (0, True)
         assert cli("--json").status == 4
+
+    def test_a_folder_that_is_gone_is_no_crew(self, cli: Any) -> None:
+        done = subprocess.run(
+            ["bash", "-c", 'mkdir gone; cd gone; rmdir ../gone; nightcrew | head -n 1; exit "${PIPESTATUS[0]}"'],
+            cwd=cli.folder, env=environment(cli), capture_output=True, text=True,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout, done.stderr) == (0, "Usage: nightcrew COMMAND [ARGS]\n", "")
+
+    def test_that_nobody_reads_on_is_no_error_and_needs_no_person(self, cli: Any) -> None:
+        for words in ("--help", "runbook NC-BUSY"):
+            done = subprocess.run(
+                ["bash", "-c", f'nightcrew {words} > >(exec 0<&-); exit "$?"'],
+                cwd=cli.folder,
+                env={**environment(cli), "PYTHONUNBUFFERED": "1"},
+                capture_output=True,
+                text=True,
+            )
+            assert (done.returncode, done.stderr) == (0, "")

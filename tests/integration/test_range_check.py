@@ -1,8 +1,10 @@
 """QA and security on a range of commits, through the command that a gate calls."""
 
 import json
+import os
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,8 +13,10 @@ from tests.faults import crew_repository as crew
 
 from nightcrew.checks.junit import read_junit
 from nightcrew.checks.sarif_in import read_sarif
-from nightcrew.crew.range_check import AgentVerdict, RangeCheck, RangeReport
+from nightcrew.crew.project import Project, load_project, open_project
+from nightcrew.crew.range_check import AgentVerdict, RangeCheck, RangeReport, check_range
 from nightcrew.crew.range_files import annotations, junit, markdown
+from nightcrew.model.errors import RepositoryError
 from nightcrew.model.finding import Category, Finding
 from nightcrew.model.handoff import Verdict
 from nightcrew.model.severity import Severity
@@ -79,20 +83,77 @@ def test_findings_below_the_gate_are_told_and_nothing_is_filed(repository: tuple
     assert not list((Path(env["HOME"]) / ".local" / "state").rglob("range-*"))
 
 
-def test_nothing_to_check_passes_and_no_such_commit_is_an_error(repository: tuple[Path, dict[str, str]]) -> None:
+@pytest.fixture
+def opened(repository: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """The repository in this process."""
+    repo, env = repository
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    project = open_project(repo)
+    yield project
+    project.close()
+
+
+def commit(project: Project, files: dict[str, str], *parents: str, links: dict[str, str] | None = None) -> str:
+    """A commit with these files, symbolic links and submodules (a mode before the id) beside those of ``main``."""
+    repo, index = project.root, {"GIT_INDEX_FILE": str(project.root / ".git" / "made")}
+    env = {**os.environ, **index}
+    crew.git(repo, "read-tree", parents[0], env=env)
+    for name, text in {**files, **(links or {})}.items():
+        mode, value = ("120000", text) if name in (links or {}) else ("100644", text)
+        if text.startswith("160000 "):
+            crew.git(repo, "update-index", "--add", "--cacheinfo", f"160000,{text.split()[1]},{name}", env=env)
+            continue
+        done = subprocess.run(
+            ["git", "hash-object", "-w", "--stdin"], cwd=repo, input=value.encode(), capture_output=True, check=True
+        )
+        crew.git(repo, "update-index", "--add", "--cacheinfo", f"{mode},{done.stdout.decode().strip()},{name}", env=env)
+    tree = crew.git(repo, "write-tree", env=env)
+    above = [word for parent in parents for word in ("-p", parent)]
+    return crew.git(repo, "commit-tree", "-m", "made", *above, tree, env=env)
+
+
+def test_nothing_to_check_passes_and_no_such_commit_is_an_error(
+    repository: tuple[Path, dict[str, str]], opened: Project
+) -> None:
     done = check(repository)
     assert (done.returncode, "has nothing that" in done.stdout) == (0, True)
-    done = check(repository, "--head", "nowhere")
-    assert (done.returncode, "there is no commit 'nowhere'" in done.stderr) == (4, True)
-    done = check(repository, "--base=--output=/tmp/x")
-    assert (done.returncode, "there is no commit" in done.stderr) == (4, True)
+    for base, head in (("", "nowhere"), ("--output=/tmp/x", "HEAD")):
+        with pytest.raises(RepositoryError, match="there is no commit"):
+            check_range(opened, base, head)
 
 
-def test_histories_without_a_common_commit_are_not_compared(repository: tuple[Path, dict[str, str]]) -> None:
-    repo, env = repository
-    alone = crew.git(repo, "commit-tree", "-m", "alone", "HEAD^{tree}", env=env)
-    done = check(repository, "--base", alone)
-    assert (done.returncode, "no commit in common" in done.stderr) == (4, True)
+def test_where_a_change_begins_must_be_known(opened: Project, tmp_path: Path) -> None:
+    """With two commits where they part, what a merge brings can be missing in the difference from either."""
+    main = crew.git(opened.root, "rev-parse", "main", env=dict(os.environ))
+    alone = crew.git(opened.root, "commit-tree", "-m", "alone", "main^{tree}", env=dict(os.environ))
+    with pytest.raises(RepositoryError, match="no commit in common"):
+        check_range(opened, alone)
+    bad = commit(opened, {"bad.py": "eval(input())\n"}, main)
+    fixed, later = commit(opened, {}, main), commit(opened, {"a.txt": ""}, bad)
+    base, head = commit(opened, {"a.txt": ""}, main, later, fixed), commit(opened, {}, later, fixed)
+    with pytest.raises(RepositoryError, match="part at 2 commits"):
+        check_range(opened, base, head)
+    shallow = tmp_path / "shallow"
+    crew.git(tmp_path, "clone", "-q", "--depth=1", f"file://{opened.root}", str(shallow), env=dict(os.environ))
+    with pytest.raises(RepositoryError, match="shallow"):
+        check_range(load_project(shallow))
+
+
+def test_what_hides_code_from_the_tools_is_no_way_past_them(opened: Project) -> None:
+    main = crew.git(opened.root, "rev-parse", "main", env=dict(os.environ))
+    files = {".tox/a.py": "eval(input())\n", "vendored": f"160000 {main}", "assets/playbook.md": "x"}
+    report = check_range(opened, head=commit(opened, files, main, links={".nightcrew": "assets"}))
+    assert report.decision == "gated"
+    found = {(one.rule, one.path) for one in report.findings}
+    assert {("S307", ".tox/a.py"), ("submodule", "vendored"), ("protected-path", ".nightcrew")} <= found
+
+
+def test_one_check_that_the_change_makes_fail_is_no_pass(opened: Project) -> None:
+    main = crew.git(opened.root, "rev-parse", "main", env=dict(os.environ))
+    report = check_range(opened, head=commit(opened, {"ruff.toml": "[["}, main))
+    assert [one.verdict for one in report.verdicts] == [Verdict.PASSED, Verdict.PASSED]
+    assert report.decision == "not_checked"
 
 
 def hostile_report() -> RangeReport:

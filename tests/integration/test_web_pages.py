@@ -40,7 +40,7 @@ SCRIPT = "<script>alert(1)</script>"
 PAGES = (
     "/", "/inbox", "/tickets", "/tickets?view=list", "/tickets?state=open", "/sessions", "/findings", "/pipelines",
     "/records", "/records?state=waiting_retry", "/records?state=in_review", "/ledger", "/alerts", "/settings",
-    "/runbooks", "/report", "/reviewers",
+    "/runbooks", "/report", "/reviewers", "/readiness",
 )  # fmt: skip
 
 

@@ -114,6 +114,7 @@ class Changed:
     path: str
     base_text: str | None
     head_text: str | None
+    head_mode: str | None = "100644"
 
 
 @pytest.mark.parametrize(
@@ -145,8 +146,10 @@ def test_new_and_loosened_dependencies_are_findings(
 
 
 def test_protected_paths_are_high() -> None:
-    found = protected(["a.py", ".github/workflows/ci.yml", "sub/poetry.lock"], [".github/**", "*.lock"])
+    paths = ["a.py", ".github", ".github/workflows/ci.yml", ".githubs", "sub/poetry.lock"]
+    found = protected(paths, [".github/**", "*.lock"])
     assert [(one.path, one.severity) for one in found] == [
+        (".github", Severity.HIGH),  # A link in the place of the folder.
         (".github/workflows/ci.yml", Severity.HIGH),
         ("sub/poetry.lock", Severity.HIGH),
     ]

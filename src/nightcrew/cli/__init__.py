@@ -23,6 +23,9 @@ COMMANDS = {
     "drift": ("drift", "what is not like it was: show, check, reference"),
     "outcome": ("records", "what became of each record: list, show, runs"),
     "alerts": ("alerts", "what fires: list, show, ack, silence, test, history, check, watch"),
+    "ready": ("ready", "whether what runs unattended is ready: eight boxes, each proven or not"),
+    "drill": ("drill", "inject faults into a copy, and see whether the safeguards hold"),
+    "load": ("load", "drive a pipeline at a set or rising rate, and find what it holds"),
     "schedule": ("schedule", "shifts at set times: install, show, remove, run-now, history, serve"),
     "stop": ("work", "stop the running shift before its next turn"),
     "inbox": ("inbox", "what waits for a person: show, approve, reject, escalate"),
@@ -71,20 +74,23 @@ def usage() -> str:
     )
 
 
-def _without_common(arguments: list[str]) -> list[str]:
-    """What is left without the options that every command has."""
-    rest, words = [], iter(arguments)
-    for word in words:
-        if word == "--repo":
-            next(words, None)
-        elif word not in ("--json", "--debug", "--log-json") and not word.startswith("--repo="):
-            rest.append(word)
-    return rest
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The options of every command that stand before the command, and the rest."""
+    place = 0
+    while place < len(arguments):
+        word = arguments[place]
+        if word not in ("--json", "--debug", "--log-json", "--repo") and not word.startswith("--repo="):
+            break
+        place += 2 if word == "--repo" else 1
+    return arguments[:place], arguments[place:]
 
 
 def _prepared() -> bool:
     """Whether the current directory is in a repository that has a crew; nothing heavy is loaded to find that out."""
-    folder = os.getcwd()  # noqa: PTH109 - pathlib takes a tenth of the time that help may take
+    try:
+        folder = os.getcwd()  # noqa: PTH109 - pathlib takes a tenth of the time that help may take
+    except FileNotFoundError:
+        return False
     while not os.path.isdir(os.path.join(folder, ".nightcrew")):  # noqa: PTH112, PTH118
         folder, below = os.path.dirname(folder), folder  # noqa: PTH120
         if folder == below:
@@ -100,17 +106,25 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         complete(arguments[1:])
         sys.exit(0)
-    alone = not _without_common(arguments)
-    if alone and (arguments or _prepared()):
-        arguments.insert(0, "overview")
-    elif alone or arguments[0] in ("--help", "-h"):
-        sys.stdout.write(usage() + "\n")
+    common, rest = _split(arguments)
+    if not rest and (common or _prepared()):
+        rest = ["overview"]
+    elif not rest or rest[0] in ("--help", "-h"):
+        _print(usage())
         sys.exit(0)
-    if arguments[0] == "--version":
+    if rest[0] == "--version":
         from nightcrew import __version__
 
-        sys.stdout.write(f"nightcrew {__version__}\n")
+        _print(f"nightcrew {__version__}")
         sys.exit(0)
     from nightcrew.cli.dispatch import dispatch
 
-    sys.exit(dispatch(arguments))
+    sys.exit(dispatch([rest[0], *common, *rest[1:]]))
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -127,7 +127,7 @@ def _base(project: Project, base: str) -> str:
 
 
 def _parted(project: Project, base: str, head: str) -> str:
-    """The one commit at which the two part. With several, what a merge brings is in the difference from none of them."""
+    """The one commit at which the two part; with several, no difference shows all that a merge would bring."""
     if project.repository().shallow:
         raise RepositoryError(
             "in a shallow clone it cannot be known where two commits part",
@@ -141,7 +141,7 @@ def _parted(project: Project, base: str, head: str) -> str:
         )
     if len(parted) > 1:
         raise RepositoryError(
-            f"{base[:12]} and {head[:12]} part at {len(parted)} commits, so that no one of them shows all of the change",
+            f"{base[:12]} and {head[:12]} part at {len(parted)} commits, and none of them shows the whole change",
             hint="Merge the base into the branch, and check it again.",
         )
     return parted[0]

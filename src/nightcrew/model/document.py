@@ -10,7 +10,7 @@ from nightcrew.model.errors import DocumentError
 class Document(BaseModel):
     """An immutable document: unknown fields are refused, so that a typing error is never silently ignored."""
 
-    # Deferred, since a command uses few of the documents that its modules define, and each takes a millisecond to build.
+    # Built when first used: a command uses few of the documents that its modules define, and each takes a millisecond.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @classmethod

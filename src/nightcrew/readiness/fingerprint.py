@@ -2,7 +2,8 @@
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ import nightcrew
 from nightcrew.model.canonical import canonical_json
 
 _BESIDE = ("nightcrew.toml", "pyproject.toml", "requirements.txt", "uv.lock", "poetry.lock")
+UNREADABLE = (SyntaxError, ValueError, OSError, RecursionError, MemoryError)
+"""What reading and parsing a file raises that is not Python, or that nests too deeply for the parser."""
 _CI = (".github/workflows/*.yml", ".github/workflows/*.yaml", ".gitlab-ci.yml")
 
 
@@ -43,12 +46,23 @@ def of_crew(root: Path, playbook_text: str) -> Fingerprint:
     return Fingerprint(parts)
 
 
-def of_modules(path: Path, root: Path) -> Fingerprint:
-    """Of code: the file, what it imports from its own folder, settings and dependencies beside it, nightcrew."""
+def of_modules(path: Path, root: Path, settings: tuple[Path, ...] = ()) -> Fingerprint:
+    """Of code: the file, what it imports from its own folder, its drills, the tests that import it, settings and
+    dependencies beside it, nightcrew. ``settings``: more files of settings that count, if they are there.
+    """  # noqa: D205
+    from nightcrew.readiness.outside_code import tests_of
+
     parts = {"nightcrew": own_digest()}
-    parts.update(_files(root, own_modules(path, root)))
-    parts.update(_files(root, [root / name for name in _BESIDE if (root / name).is_file()]))
+    parts.update(_files(root, drilled_modules(path, root)))
+    parts.update(_files(root, [*tests_of(path, root)]))
+    parts.update(_files(root, [*(root / name for name in _BESIDE), *settings]))
     return Fingerprint(parts)
+
+
+def drilled_modules(path: Path, root: Path) -> list[Path]:
+    """``own_modules``, and the files beside it with ``drill`` in their name: where drills of its own may stand."""
+    beside = [file for file in root.glob("*drill*.py") if file.is_file()]
+    return sorted({module for file in (path, *beside) for module in own_modules(file, root)})
 
 
 def own_modules(path: Path, root: Path) -> list[Path]:
@@ -59,7 +73,7 @@ def own_modules(path: Path, root: Path) -> list[Path]:
     found, waiting = {path}, [path]
     while waiting:
         for imported in _imports(waiting.pop(), root):
-            if imported not in found:
+            if imported not in found and imported.is_relative_to(root):
                 found.add(imported)
                 waiting.append(imported)
     return sorted(found)
@@ -75,8 +89,8 @@ def own_digest() -> str:
     return total.hexdigest()
 
 
-def _files(root: Path, files: list[Path]) -> dict[str, str]:
-    return {file.relative_to(root).as_posix(): _hash(file.read_bytes()) for file in files if file.is_file()}
+def _files(root: Path, files: Iterable[Path]) -> dict[str, str]:
+    return {Path(os.path.relpath(file, root)).as_posix(): _hash(file.read_bytes()) for file in files if file.is_file()}
 
 
 def _hash(data: bytes) -> str:
@@ -86,7 +100,7 @@ def _hash(data: bytes) -> str:
 def _imports(path: Path, root: Path) -> Iterator[Path]:
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, OSError):
+    except UNREADABLE:
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,6 +1,8 @@
 """What readiness is asked of: the crew on a repository, a pipeline, or plain code that is neither yet."""
 
 import importlib.util
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,13 +74,15 @@ class PipelineTarget:
         """The pipeline, imported into this process: runs the user's module, as ``nightcrew run`` does."""
         from nightcrew.pipeline.loading import load
 
-        pipeline = load(self.spec)
+        with redirect_stdout(sys.stderr):  # What the module prints is no part of what a command answers.
+            pipeline = load(self.spec)
         pipeline.use_default(state=self.home)
         return pipeline
 
     def fingerprint(self) -> Fingerprint:
-        """What a result holds for: its own modules, settings, nightcrew. Nothing is imported."""
-        return of_modules(self.path, self.root)
+        """What a result holds for: its own modules and tests, settings, nightcrew. Nothing is imported."""
+        settings = tuple(_settings_of(start.resolve()) for start in (self.root, self.home))
+        return of_modules(self.path, self.root, settings)
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,11 @@ class CodeTarget:
     def fingerprint(self) -> Fingerprint:
         """What a result holds for."""
         return of_modules(self.path, self.root)
+
+
+def _settings_of(start: Path) -> Path:
+    """The settings that count in a folder: beside the nearest state in it or above it, as ``find_state`` looks."""
+    return next((at for at in (start, *start.parents) if (at / ".nightcrew").is_dir()), start) / "nightcrew.toml"
 
 
 Target = CrewTarget | PipelineTarget | CodeTarget

@@ -21,7 +21,7 @@ from nightcrew.store import schema_outside as _outside  # noqa: F401 - declares 
 from nightcrew.store import workers as _workers  # declares the table of workers on the same metadata
 from nightcrew.store.metadata import BIG_KEY, metadata
 
-REVISION = "0006"
+REVISION = "0007"
 """The migration that these tables are the result of."""
 
 workers = _workers.workers

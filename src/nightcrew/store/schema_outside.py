@@ -1,6 +1,6 @@
-"""The tables of what reaches beyond one night: schedules and their firings, memory elsewhere, forges, effects due."""
+"""The tables of what reaches beyond one night: schedules, memory elsewhere, forges, effects due, drills, load tests."""
 
-from sqlalchemy import Column, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Integer, Table, Text, UniqueConstraint
 
 from nightcrew.store.metadata import BIG_KEY, metadata
 
@@ -80,4 +80,28 @@ effects = Table(
     Column("done", Text),
     Column("result", Text, nullable=False),
     Column("problem", Text, nullable=False),
+)
+
+drill_runs = Table(
+    "drill_runs",
+    metadata,
+    Column("id", BIG_KEY, primary_key=True),
+    Column("target", Text, nullable=False, index=True),
+    Column("drill", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("started", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("doc", Text, nullable=False),
+    Column("entry", BigInteger, nullable=False),
+)
+
+load_runs = Table(
+    "load_runs",
+    metadata,
+    Column("id", BIG_KEY, primary_key=True),
+    Column("target", Text, nullable=False, index=True),
+    Column("started", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("doc", Text, nullable=False),
+    Column("entry", BigInteger, nullable=False),
 )

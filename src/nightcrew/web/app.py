@@ -27,6 +27,7 @@ from nightcrew.web import (
     metrics,
     pages,
     parked,
+    readiness,
     records,
     templating,
     timeline,
@@ -88,7 +89,7 @@ def create_app(project_root: Path, *, origin: str, token: str, open_project: Ope
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.server = server
-    for area in (pages, inbox, board, records, ledger, alerts, about):
+    for area in (pages, inbox, board, records, ledger, alerts, readiness, about):
         app.include_router(area.router)
     app.include_router(api.router)
     app.include_router(parked.router)

@@ -13,6 +13,7 @@ from nightcrew.web import listing, showing
 from nightcrew.web.context import Context, Server, Stop, context_of
 from nightcrew.web.passkeys import origin_of
 from nightcrew.web.problems import Problem
+from nightcrew.web.readiness import checklist
 from nightcrew.web.security import session_cookie
 from nightcrew.web.templating import html, page
 
@@ -56,6 +57,7 @@ def overview_page(context: Found) -> Response:
         waiting=listing.first(project, 5),
         alerts=alarms.firing(project),
         health=kept.get(project, "health", lambda: health.health(project, project.clock())),
+        ready=checklist(context),
         states=STATES,
         columns=board.COLUMNS,
     )

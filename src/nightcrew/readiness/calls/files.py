@@ -63,7 +63,7 @@ def own_files(entry: Path) -> list[Path]:
 def _imported(path: Path, home: Path) -> Iterator[Path]:
     try:
         tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

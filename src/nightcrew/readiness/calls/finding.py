@@ -56,7 +56,7 @@ def _seen(read: "_Read", values: Values) -> Seen:
     for path, scope in list(read.modules.items()):
         try:
             walk(scope, read.scopes, values, seen)
-        except RecursionError:
+        except (RecursionError, MemoryError):
             read.unread.append(Unread(read.shown(path), "nested too deeply"))
             del read.modules[path]
     return seen
@@ -86,7 +86,7 @@ class _Read:
             self.unread.append(Unread(self.shown(path), f"not Python 3: {error.msg} (line {error.lineno or 1})"))
         except ValueError as error:
             self.unread.append(Unread(self.shown(path), str(error)))
-        except RecursionError:
+        except (RecursionError, MemoryError):
             self.unread.append(Unread(self.shown(path), "nested too deeply"))
         else:
             self.modules[path] = scopes[tree]

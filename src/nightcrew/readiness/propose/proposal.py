@@ -122,8 +122,8 @@ class _Proposing:
             return None
         try:
             self.sources[path] = Source.of(path.read_bytes())
-        except (OSError, SyntaxError, ValueError) as error:
-            self.notes.append(f"{path}: {error}")
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            self.notes.append(f"{path}: {error or 'nested too deeply'}")
             return None
         return self.sources[path]
 

@@ -1,0 +1,1 @@
+"""Load tests of pipelines: records arrive at a set or rising rate, whatever becomes of those before them."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -247,7 +248,7 @@ def test_store_drill_fails_when_a_run_that_cannot_store_reports_success(
     assert result.happened == "the run reported success although its store could not be written"
 
 
-SEEN = {
+SEEN: dict[str, Any] = {
     "problem": "", "before": {"outcomes": {"a": "accepted"}}, "called": ["a", "b"], "called_again": ["b"],
     "second": {"answer": {"adds_up": True}}, "delivered": ["a", "b"], "seconds": 1.0,
     "after": {"outcomes": {"a": "accepted", "b": "accepted"}, "double": [], "problems": []},
@@ -345,6 +346,7 @@ def test_own_drill_is_found_in_the_source_and_fails_with_its_own_words(
     path.write_text(path.read_text().replace("record=Payment, ", "").replace("payment.amount", "0"))
     spec = {"module": drill.module, "class": drill.class_name, "records": [{"id": "p1"}]}
     monkeypatch.syspath_prepend(app.root)
+    monkeypatch.delitem(sys.modules, "app", raising=False)  # That of another test.
     failed = own.call(app.pipeline, spec)
     app.pipeline.close()
     assert (failed["passed"], failed["happened"][:8]) == (False, "it was {")

@@ -1,6 +1,7 @@
 """Load tests: an open loop on a copy of the pipeline, and the curve that is kept."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -97,6 +98,9 @@ def test_knee_lies_where_the_pipeline_no_longer_keeps_up_and_the_curve_is_kept(
         entry = next(ledger.entries(tx, after=kept.entry - 1, limit=1))
         assert (entry.action, entry.subject) == ("load.run", "load:pipeline:slow")
         assert drills.list(tx) == []
+        assert drills.load_is_vouched(tx, kept)
+        forged = replace(kept, doc={**kept.doc, "knee": 1_000_000})
+        assert not drills.load_is_vouched(tx, forged)
         tables = tx.connection.exec_driver_sql("SELECT count(*) FROM outcomes").scalar_one()
     assert tables == 0
     assert isinstance(target, PipelineTarget)

@@ -109,7 +109,7 @@ def _stored(target: CrewTarget | PipelineTarget, fingerprint: Fingerprint) -> tu
         return {}, ""
     results = running.last_results(target)
     with running.opened(target) as store, store.read() as tx:
-        loads = stored.loads(tx, target.label, limit=1)
+        loads = [one for one in stored.loads(tx, target.label, limit=1) if stored.load_is_vouched(tx, one)]
     said = ""
     if loads:
         stale = "" if loads[0].fingerprint == fingerprint.digest else ", before something changed"

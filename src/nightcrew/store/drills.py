@@ -106,6 +106,15 @@ def loads(tx: Tx, target: str, *, limit: int | None = None) -> builtins.list[Loa
     return [_load(row) for row in tx.connection.execute(query).mappings()]
 
 
+def load_is_vouched(tx: Tx, run: LoadRun) -> bool:
+    """As ``is_vouched``, of a load test."""
+    entry = ledger.latest_for(tx, f"load:{run.target}")
+    if entry is None or (entry.seq, entry.action) != (run.entry, "load.run"):
+        return False
+    ledger.check(tx, entry)
+    return ledger.data(entry) == {"fingerprint": run.fingerprint, "sha256": digest(dict(run.doc))}
+
+
 def _subject(target: str, drill: str) -> str:
     return f"drill:{target}/{drill}"
 

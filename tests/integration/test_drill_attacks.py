@@ -1,8 +1,11 @@
 """What would make a drill say more than it has shown, or reach out of its copy: forged results, links, odd answers."""
 
 import json
+import os
+import signal
 import sqlite3
 import sys
+import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 import nightcrew as nc
-from nightcrew.cli.drill import _given
+from nightcrew.cli.drill import _ended, _given
 from nightcrew.model.clock import system_clock
 from nightcrew.model.errors import UsageError
 from nightcrew.readiness.boxes import Box
@@ -173,6 +176,32 @@ def test_own_drill_that_returns_a_value_has_not_passed(
     with pytest.raises(UsageError, match="says nothing of whether it passed"):
         own.call(app.pipeline, {"module": __name__, "class": "Odd", "records": []})
     app.pipeline.close()
+
+
+# Being told to end ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ended(Saying):
+    """A drill in whose middle the command is told to end, as a service manager does."""
+
+    def run(self, place: Place) -> Observed:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().run(place)
+
+
+def test_a_command_that_is_told_to_end_removes_the_copy(
+    app: PipelineTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = signal.signal(signal.SIGTERM, _ended)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            running.run(Ended(Observed(True, "")), app)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
+    assert list(tmp_path.glob("nightcrew-drill-*")) == []
 
 
 # What is given along -------------------------------------------------------------------------------------------------

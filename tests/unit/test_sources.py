@@ -43,6 +43,7 @@ def reads_alike(source: Source) -> None:
     for index, end in enumerate(ends):
         assert list(source.read(end)) == whole[index + 1 :]
         assert list(source.read(0, end)) == whole[: index + 1]
+        assert list(source.read(end, end)) == []
     for parts in (1, 2, 3, 7):
         ranges = source.split(parts)
         assert 1 <= len(ranges) <= parts

@@ -110,6 +110,8 @@ class StreamSource:
 def _lines(
     file: BinaryIO, start: int, stop: int | None, limit: int, *, seekable: bool = True
 ) -> Iterator[tuple[int, bytes | Malformed]]:
+    if stop is not None and start >= stop:
+        return  # A part that is through but for the word of it: the next line is another part's.
     if seekable and start:
         file.seek(start)
     position = start

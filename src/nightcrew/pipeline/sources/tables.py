@@ -28,6 +28,8 @@ class CsvSource:
             header, end = self._header(rows)
             if header is None:
                 return
+            if stop is not None and start >= stop:
+                return
             if start > end:
                 file.seek(start)
                 rows = _rows(file, start)

@@ -6,11 +6,14 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from nightcrew.readiness.boxes import Box
-from nightcrew.readiness.drills.night import begun, judged, project_of
-from nightcrew.readiness.drills.protocol import Observed, On, Place
+from nightcrew.readiness.drills.night import POLL_SECONDS, begun, judged, project_of
+from nightcrew.readiness.drills.protocol import NotDone, Observed, On, Place
 from nightcrew.readiness.target import Target
 
-_HELD_SECONDS = 4.0
+_HELD_SECONDS = 3.0
+"""For how long the store is held after the agent has done its work, which the shift then wants to store."""
+_MOST_SECONDS = 20.0
+"""How long that may take: the shift waits for its store for 30."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,10 @@ class StoreCrew:
     title: str = "a store that cannot be written is an error that is said, never a success, and loses nothing"
     boxes: tuple[Box, ...] = (Box.STATE,)
     on: frozenset[On] = frozenset({"crew"})
-    injects: str = f"the state database cannot be written for {_HELD_SECONDS:.0f} s while an agent works a ticket"
+    injects: str = (
+        "the state database cannot be written while an agent works a ticket, until"
+        f" {_HELD_SECONDS:.0f} s after its work"
+    )
     expects: str = (
         "the shift waits for it and goes on: each ticket is done once, no turn is charged twice, each handoff and"
         " commit is there once, and the ledger fits"
@@ -39,6 +45,7 @@ class StoreCrew:
             writer.execute("BEGIN IMMEDIATE")
             taken = place.elapsed()
             place.say("the store is taken")
+            _worked(place, files[0], taken + _MOST_SECONDS)
             time.sleep(_HELD_SECONDS)
             writer.execute("ROLLBACK")
         done = shift.wait()
@@ -46,6 +53,15 @@ class StoreCrew:
             said = f"the shift did not wait for its store, and ended with {done.status}: {done.tail()}"
             return Observed(False, said, evidence={"status": done.status})
         return judged(place, files, "the shift waited and went on", None, place.elapsed() - taken)
+
+
+def _worked(place: Place, file: str, end: float) -> None:
+    """Wait until the agent has written its file: before that, the shift may have nothing to store."""
+    workspaces = project_of(place).work_dir
+    while not any(workspaces.rglob(file)):
+        if place.elapsed() > end:
+            raise NotDone(f"the agent did not come to its end within {_MOST_SECONDS:.0f} s: the store was not missed")
+        time.sleep(POLL_SECONDS)
 
 
 DRILL = StoreCrew()

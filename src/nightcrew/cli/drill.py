@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightcrew.cli.output import OPTIONS, clean, say, show_json, table
-from nightcrew.model.errors import UsageError
+from nightcrew.model.errors import NightcrewError, UsageError
 
 if TYPE_CHECKING:
     from nightcrew.readiness.drills.place import Given
@@ -112,7 +112,12 @@ def _done(drill: "Drill", target: "Target", seconds: float, given: "Given", keep
     result = running.run(drill, target, seconds=seconds, given=given, keep=keep, tell=tell)
     if result.outcome == "not_applicable":
         return result
-    return running.keep_result(target, result)
+    try:
+        return running.keep_result(target, result)
+    except NightcrewError:
+        if not OPTIONS.json:
+            _say(result)  # What was seen is told, though it cannot be stored, and so proves nothing.
+        raise
 
 
 def _told(results: "list[Result]", *, all_of_them: bool) -> int:

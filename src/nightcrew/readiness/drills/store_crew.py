@@ -26,7 +26,7 @@ class StoreCrew:
     on: frozenset[On] = frozenset({"crew"})
     injects: str = (
         "the state database cannot be written while an agent works a ticket, until"
-        f" {_HELD_SECONDS:.0f} s after its work"
+        f" {_HELD_SECONDS:.0f} s after the agent has done it"
     )
     expects: str = (
         "the shift waits for it and goes on: each ticket is done once, no turn is charged twice, each handoff and"

@@ -4,6 +4,9 @@ import hashlib
 import json
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -14,12 +17,23 @@ from tests.faults import crew_repository as crew
 from nightcrew.model.errors import NotFoundError, UsageError
 from nightcrew.readiness import drills
 from nightcrew.readiness.boxes import Box
-from nightcrew.readiness.drills import accounted, copying, kill_crew, kill_pipeline, own, running, settings, store_crew
+from nightcrew.readiness.drills import (
+    accounted,
+    copying,
+    kill_crew,
+    kill_pipeline,
+    own,
+    running,
+    settings,
+    store_crew,
+    watched,
+)
 from nightcrew.readiness.drills import store_pipeline as store
 from nightcrew.readiness.drills.place import Given, made
 from nightcrew.readiness.drills.protocol import Drill, Result
 from nightcrew.readiness.target import CodeTarget, PipelineTarget, Target, resolve
 from nightcrew.store import drills as stored
+from nightcrew.store import outcomes, runs
 
 storm = pytest.mark.skipif("NIGHTCREW_STORM_EXAMPLES" not in os.environ, reason="the storms run it: real processes")
 
@@ -116,6 +130,43 @@ def test_killed_run_loses_and_doubles_nothing_and_the_live_folder_is_not_touched
     (app.root / "app.py").write_text((app.root / "app.py").read_text() + "\n# another\n")
     assert running.changed_since(app, found) == ["app.py changed"]
     app.pipeline.close()
+
+
+@pytest.mark.parametrize("form", ["def", "async def"])
+def test_run_of_many_records_at_a_time_is_held_when_some_of_it_is_stored(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is killed had nothing to keep, and a pipeline that works eight at a time fails for it."""
+    monkeypatch.setenv("NIGHTCREW_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    code = dedent(APP).replace('key="id")', 'key="id", concurrency=8)').replace("def score", f"{form} score")
+    (tmp_path / "app.py").write_text(code)
+    (tmp_path / "input.jsonl").write_text("".join(f'{{"id": "p{n}", "amount": {n + 1}}}\n' for n in range(24)))
+    spec = {name: str(tmp_path / name) for name in ("calls", "held", "go", "sink.jsonl")}
+    target = resolve("app.py:pay", tmp_path)
+    assert isinstance(target, PipelineTarget)
+    pipeline = target.pipeline
+    work = partial(watched.work, pipeline)
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(
+            work,
+            {
+                **spec,
+                "sink": spec["sink.jsonl"],
+                "hold_at": 6,
+                "input": str(tmp_path / "input.jsonl"),
+                "state": str(tmp_path),
+            },
+        )
+        while not (tmp_path / "held").exists() and not done.done():
+            time.sleep(0.01)
+        assert not done.done(), done.exception()
+        with pipeline.state.store.read() as tx:
+            stored_then = len(list(outcomes.list(tx, runs.pipeline(tx, "payments").id)))
+        (tmp_path / "go").touch()
+        assert done.result()["seen"] == 24
+    pipeline.close()
+    assert 0 < stored_then < 6
 
 
 def test_result_that_the_ledger_does_not_have_counts_for_nothing(app: PipelineTarget) -> None:

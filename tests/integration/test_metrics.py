@@ -268,6 +268,17 @@ def test_windows_are_whole_minutes_and_empty_where_nothing_was_measured(store: S
     assert depth.mean == pytest.approx(4 / 3)
 
 
+def test_of_readings_within_a_minute_the_one_that_began_last_counts(store: Store, clock: Clock) -> None:
+    """As of commands that follow each other: what was overdue at the first look is made up for at the last."""
+    for second in range(20):
+        clock.now = START + timedelta(seconds=second)
+        recorder = Recorder(clock)
+        recorder.gauge("schedule.overdue", "schedule:nightly", 20 - second)
+        recorder.flush(store)
+
+    assert window(store, "schedule.overdue", "schedule:nightly", end=START + timedelta(minutes=1)).last == 1
+
+
 def test_numbers_that_are_none_count_as_missing(store: Store, clock: Clock) -> None:
     recorder = Recorder(clock)
     recorder.feature("feature.amount", "pipeline:p", [1.0, float("nan"), float("inf"), 3.0], missing=5)

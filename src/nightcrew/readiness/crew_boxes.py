@@ -9,7 +9,7 @@ from nightcrew.monitoring.alerts.configured import SETTINGS_FILE
 from nightcrew.readiness.alerting_box import look_at_alerts, look_at_runbooks
 from nightcrew.readiness.boxes import Box
 from nightcrew.readiness.looks import Look
-from nightcrew.readiness.outside_code import ci_that_tests
+from nightcrew.readiness.outside_code import ci_that_tests, has_tests
 from nightcrew.store import schedules
 from nightcrew.store.connection import is_sqlite
 
@@ -89,7 +89,8 @@ def _fallbacks(look: Look, project: Project) -> None:
 
 def _tests(look: Look, project: Project) -> None:
     found = detect(project.root)
-    command = project.settings.checks.test or " ".join(found.test or ())
+    pytest = "pytest" if found.kind == "python" and has_tests(project.root, found.source, found.packages) else ""
+    command = project.settings.checks.test or " ".join(found.test or ()) or pytest
     if command:
         look.setting(f"QA runs: {command}")
     else:

@@ -1,7 +1,7 @@
 """What lies around code: the tests that know it, the CI that runs them, the runbooks written for it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,12 @@ def ci_that_tests(root: Path) -> str | None:
     return None
 
 
+def has_tests(root: Path, source: str, packages: Sequence[str]) -> bool:
+    """Whether pytest would find files of tests: at the top, in folders of tests, or in packages under ``source``."""
+    inside = (path for name in packages for path in (root / source / name).rglob("*.py") if _is_test(path))
+    return any(True for _ in _tests(root, root)) or any(True for _ in inside)
+
+
 def _tests(root: Path, top: Path) -> Iterator[Path]:
     count = 0
     for place in dict.fromkeys((root, root / "tests", root / "test", root.parent / "tests", top / "tests")):
@@ -85,11 +91,15 @@ def _tests(root: Path, top: Path) -> Iterator[Path]:
             continue
         inner = place.glob("*.py") if place == root else place.rglob("*.py")
         for path in sorted(inner):
-            if path.name.startswith("test_") or path.name.endswith("_test.py"):
+            if _is_test(path):
                 yield path
                 count += 1
                 if count >= _MAX_FILES:
                     return
+
+
+def _is_test(path: Path) -> bool:
+    return path.name.startswith("test_") or path.name.endswith("_test.py")
 
 
 def _runbooks(root: Path, top: Path, named: re.Pattern[str]) -> Iterator[Path]:

@@ -110,14 +110,14 @@ def find(tx: Tx, *, name: str | None = None, subject: str | None = None) -> dict
 
 
 def points(tx: Tx, series: Iterable[int], *, span: int, start: int, end: int) -> Iterator[Point]:
-    """The points of ``series`` that begin at or after ``start`` and before ``end`` (Unix seconds), by their time."""
+    """The points of ``series`` that begin from ``start`` to before ``end`` (Unix seconds), by time, then by writer."""
     wanted = builtins.list(series)
     if not wanted:
         return
     query = (
         select(_POINTS)
         .where(_POINTS.c.series.in_(wanted), _POINTS.c.span == span, _POINTS.c.at >= start, _POINTS.c.at < end)
-        .order_by(_POINTS.c.at)
+        .order_by(_POINTS.c.at, _POINTS.c.writer)
     )
     for row in tx.connection.execute(query):
         yield Point(*row)
@@ -128,7 +128,7 @@ def spanned(tx: Tx, *, span: int, start: int, end: int) -> Iterator[Point]:
     query = (
         select(_POINTS)
         .where(_POINTS.c.span == span, _POINTS.c.at >= start, _POINTS.c.at < end)
-        .order_by(_POINTS.c.series, _POINTS.c.at)
+        .order_by(_POINTS.c.series, _POINTS.c.at, _POINTS.c.writer)
     )
     for row in tx.connection.execute(query):
         yield Point(*row)

@@ -57,9 +57,8 @@ def enter(browser: Browser, link: str, **device: Any) -> Page:
 def register(page: Page, name: str) -> None:
     page.goto(re.sub(r"^(https?://[^/]+).*", r"\1/reviewers", page.url))
     page.get_by_label("Name").fill(name)
-    with (
-        page.expect_navigation()
-    ):  # The first reviewer's page loads anew, and whatever was begun on the old one is lost.
+    # The first reviewer's page loads anew: what was begun on the old one is lost.
+    with page.expect_navigation():
         page.get_by_role("button", name="Register a passkey").click()
     expect(page.get_by_role("heading", name="Enrolled")).to_be_visible()
 

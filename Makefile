@@ -45,7 +45,7 @@ peers: $(STAMP)  ## the orchestrators and libraries that benchmarks and tests/pe
 storms: $(STAMP) agents loreconvo  ## the fault tests in full length (CI runs the same code with fewer rounds)
 	NIGHTCREW_STORM_ROUNDS=30 NIGHTCREW_STORM_RECORDS=1000000 NIGHTCREW_STORM_KILLS=20 \
 	  NIGHTCREW_STORM_SHARED=200000 NIGHTCREW_STORM_SESSIONS=200 NIGHTCREW_STORM_EXAMPLES=100 NIGHTCREW_ALL_PROJECTS=1 \
-	  $(BIN)/pytest tests/faults tests/integration/test_web_api.py tests/integration/test_drill_core.py tests/acceptance/test_dashboard.py tests/acceptance/test_real_projects.py tests/acceptance/test_drill_all.py -q -s
+	  $(BIN)/pytest tests/faults tests/integration/test_web_api.py tests/integration/test_drill_core.py tests/integration/test_drills_readiness.py tests/integration/test_drills_crew.py tests/integration/test_drills_ops.py tests/acceptance/test_dashboard.py tests/acceptance/test_real_projects.py tests/acceptance/test_drill_all.py tests/acceptance/test_examples_ready.py -q -s
 
 # uv if it is there, else the venv module and pip.
 $(STAMP): pyproject.toml

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,9 +94,21 @@ class Cli:
         self.git("commit", "--quiet", "--message", subject)
         return self.git("rev-parse", "HEAD")
 
+    def copied(self, place: Path) -> "Cli":
+        """The same machine in ``place``, for a test that changes it: what took seconds to make is made once."""
+        made = Cli(place / "home", place / "repo", dict(self.more))
+        shutil.copytree(self.home, made.home, symlinks=True)
+        shutil.copytree(self.folder, made.folder, symlinks=True)
+        # The one file that says where the repository is: which ledger belongs to it.
+        roots = made.home / ".config" / "nightcrew" / "trust" / "roots.json"
+        roots.write_text(roots.read_text().replace(str(self.folder), str(made.folder)))
+        return made
 
+
+# A night runs pytest many times, and what is installed for nightcrew's own tests takes a second to import each time.
+NO_PLUGINS = 'addopts = "--disable-plugin-autoload"\n'
 PROJECT: dict[str, str | bytes] = {
-    "pyproject.toml": '[project]\nname = "sums"\nversion = "1"\n',
+    "pyproject.toml": f'[project]\nname = "sums"\nversion = "1"\n[tool.pytest.ini_options]\n{NO_PLUGINS}',
     "src/sums/__init__.py": '"""Sums."""\n\n\ndef add(a, b):\n    """The sum."""\n    return a + b\n',
     "tests/test_sums.py": "from sums import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n",
 }
@@ -109,20 +122,34 @@ def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path / "home", tmp_path / "repo")
 
 
-@pytest.fixture
-def bare_project(cli: Cli) -> Cli:
-    """A small Python project in git, not yet prepared for the crew."""
+def begin(cli: Cli) -> Cli:
+    """The small Python project in git, not yet prepared for the crew."""
     cli.git("init", "--quiet", "--initial-branch=main")
     cli.commit(PROJECT, "Begin")
     return cli
 
 
 @pytest.fixture
-def project(bare_project: Cli) -> Cli:
-    """A small Python project, prepared."""
-    done = bare_project("init", "--yes")
+def bare_project(cli: Cli) -> Cli:
+    """A small Python project in git, not yet prepared for the crew."""
+    return begin(cli)
+
+
+@pytest.fixture(scope="session")
+def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    place = tmp_path_factory.mktemp("project")
+    for name in ("home", "repo"):
+        (place / name).mkdir()
+    cli = begin(Cli(place / "home", place / "repo"))
+    done = cli("init", "--yes")
     assert done.status == 0, done.err
-    return bare_project
+    return cli
+
+
+@pytest.fixture
+def project(_prepared: Cli, tmp_path: Path) -> Cli:
+    """A small Python project, prepared."""
+    return _prepared.copied(tmp_path)
 
 
 @pytest.fixture(scope="session")

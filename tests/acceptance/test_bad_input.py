@@ -10,6 +10,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 CODE: dict[str, str | bytes] = {
+    "pytest.ini": "[pytest]\naddopts = --disable-plugin-autoload\n",
     "sums.py": '"""Sums."""\n\n\ndef add(a, b):\n    """The sum."""\n    return a + b\n',
     "test_sums.py": "from sums import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n",
 }

@@ -4,10 +4,12 @@ import re
 import shutil
 import sqlite3
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from tests.acceptance.conftest import Cli, begin
 from tests.browser import authenticator, chromium, free_port, served
 from tests.model_server import Asked, Call, Reply, model_server, say
 
@@ -20,18 +22,28 @@ BROKEN = '"""Sums."""\n\n\ndef add(a, b):\n    """The sum."""\n    return a - b\
 TITLE = "<script>document.title='owned'</script> Subtract & add"
 
 
-@pytest.fixture
-def night(bare_project: Any) -> Any:
+@pytest.fixture(scope="module")
+def spent(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """A project after a night: a leaked key and a change that breaks a test wait in the inbox."""
-    bare_project.commit({"src/sums/settings.py": LEAK}, "Settings")
-    bare_project.git("checkout", "-q", "-b", "broken")
-    bare_project.commit({"src/sums/__init__.py": BROKEN}, "Subtract")
-    bare_project.git("checkout", "-q", "main")
-    assert bare_project("init", "--yes").status == 0
-    done = bare_project("ticket", "add", TITLE, "--branch", "broken")
+    place = tmp_path_factory.mktemp("spent")
+    for name in ("home", "repo"):
+        (place / name).mkdir()
+    made = begin(Cli(place / "home", place / "repo"))
+    made.commit({"src/sums/settings.py": LEAK}, "Settings")
+    made.git("checkout", "-q", "-b", "broken")
+    made.commit({"src/sums/__init__.py": BROKEN}, "Subtract")
+    made.git("checkout", "-q", "main")
+    assert made("init", "--yes").status == 0
+    done = made("ticket", "add", TITLE, "--branch", "broken")
     assert done.status == 0, done.err
-    assert bare_project("shift", "--json").status == 1
-    return bare_project
+    assert made("shift", "--json").status == 1
+    return made
+
+
+@pytest.fixture
+def night(spent: Cli, tmp_path: Path) -> Any:
+    """It, for one test to change."""
+    return spent.copied(tmp_path)
 
 
 def mend(asked: Asked) -> Reply:

@@ -115,7 +115,8 @@ def _by_hand(night: Night) -> Counter[str]:
     night.run("git", "clone", "-q", "-b", "main", str(night.repo), str(clone))
     night.run(sys.executable, "-m", "venv", str(venv))
     python = str(venv / "bin" / "python")
-    night.run(python, "-m", "pip", "install", "-q", "--upgrade", "pip")
+    if "--group" in night.real.installs:  # pip 25.1 and later
+        night.run(python, "-m", "pip", "install", "-q", "--upgrade", "pip")
     night.run(python, "-m", "pip", "install", "-q", *night.real.installs, cwd=clone)
     night.run(python, "-m", "pytest", "-q", f"--junitxml={report}", cwd=clone, codes=(0, 1))
     counted: Counter[str] = Counter()

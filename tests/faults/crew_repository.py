@@ -43,6 +43,8 @@ def make(repo: Path, env: dict[str, str]) -> None:
     repo.mkdir(parents=True)
     (repo / "thing.py").write_text(SOURCE)
     (repo / "test_thing.py").write_text(TESTS)
+    # What is installed for nightcrew's own tests would be imported in each of the many runs of these.
+    (repo / "pytest.ini").write_text("[pytest]\naddopts = --disable-plugin-autoload\n")
     git(repo, "init", "-q", "-b", "main", env=env)
     git(repo, "add", ".", env=env)
     git(repo, "commit", "-qm", "Begin", env=env)

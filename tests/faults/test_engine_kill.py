@@ -9,26 +9,15 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from nightcrew.store.connection import create_database_engine
-from tests.postgres import start as start_postgres
 
 APP = Path(__file__).with_name("engine_app.py")
 STEPS = 60
 KILLS = 8
 SHARE = STEPS // (KILLS + 2)
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    server = start_postgres(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.cleanup()
 
 
 def new_database(postgres: Any) -> str:

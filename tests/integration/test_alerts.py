@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
+from apprise import Apprise
 from tests.alerting import Bench, Mail, Webhook, mail_server, webhook
-from tests.postgres import start as start_postgres
 
 from nightcrew.model.errors import TransitionError, UsageError
 from nightcrew.model.ticket import State
@@ -33,13 +32,6 @@ urls_env = "CHAT_URLS"
 name = "mail"
 urls_env = "MAIL_URLS"
 """
-
-
-@pytest.fixture(scope="session")
-def alerts_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    server = start_postgres(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.cleanup()
 
 
 @pytest.fixture
@@ -242,7 +234,7 @@ def test_very_many_alerts_make_one_message_that_says_how_many(bench: Bench, hook
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     url = ""
     if request.param == "postgres":
-        server, name = request.getfixturevalue("alerts_postgres"), f"t{uuid.uuid4().hex[:12]}"
+        server, name = request.getfixturevalue("postgres"), f"t{uuid.uuid4().hex[:12]}"
         server.psql(f"create database {name};")
         url = str(server.get_uri(database=name))
     made = Bench(tmp_path, url=url)
@@ -534,13 +526,17 @@ def test_a_channel_that_never_ends_holds_up_neither_the_work_nor_the_others(
     with dripping() as url:
         monkeypatch.setenv("CHAT_URLS", url)
         bench.records(accepted=80, failed=20)
-        with Watcher(bench.store, bench.state, last_seconds=0.5).running():
+        assert Apprise.instantiate(url), "all that takes time to load is loaded"
+        with Watcher(bench.store, bench.state, last_seconds=2).running():
             pass
         (message,) = bench.outbox
         assert message.state == "waiting"
         assert "address 1 did not come to an end in time" in message.problem
         with bench.store.read() as tx:
             assert locks.find(tx, LOCK) is None, "others may send"
+        (sending,) = (one for one in threading.enumerate() if one.name == "notify 1")
+        sending.join(1)
+        assert sending.is_alive(), "as long as the channel hangs"
         bench.later(minutes=1)
         bench.look()
     (letter,) = mail.got

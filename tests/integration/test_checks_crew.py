@@ -20,6 +20,8 @@ from nightcrew.checks.suite import TestRun, run_tests
 from nightcrew.sandbox import Completed, Policy, run, scrubbed_environment
 
 OURS = Environment(Path(sys.executable), (), "nightcrew's own Python", "own")
+# A pytest without what is installed for our own tests, which takes a second to import.
+BARE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 _WORD = "correct-horse-battery"  # the body of every secret below
 SECRETS = {
     "config.py": f'password = "{_WORD}-1"\nconnect(password="{_WORD}-2")\n',
@@ -62,7 +64,7 @@ class Tree:
             argv,
             cwd=cwd or self.path,
             policy=Policy(writable=(self.path, self.temp, *writable), readable=tuple(readable), network=network),
-            environment={**scrubbed_environment(temp=self.temp), **(environment or {})},
+            environment={**scrubbed_environment(temp=self.temp), **BARE, **(environment or {})},
             timeout=timeout or 60,
         )
 

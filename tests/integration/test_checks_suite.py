@@ -16,6 +16,8 @@ from nightcrew.checks.running import CheckError
 from nightcrew.checks.suite import COMMAND, TestRun, run_tests
 from nightcrew.sandbox import Completed, Policy, run, scrubbed_environment
 
+# A pytest without what is installed for our own tests, which takes a second to import.
+BARE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 Tree = Callable[[str, Mapping[str, str]], Path]
 
 
@@ -47,7 +49,7 @@ class Runner:
             argv,
             cwd=cwd or self.workspace,
             policy=Policy(writable=(self.workspace, self.temp, *writable), readable=tuple(readable), network=network),
-            environment={**scrubbed_environment(temp=self.temp, home=self.home), **(environment or {})},
+            environment={**scrubbed_environment(temp=self.temp, home=self.home), **BARE, **(environment or {})},
             timeout=timeout or 60,
         )
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import numpy as np
 import pytest
 from pydantic import BaseModel
-from tests.postgres import start as start_postgres
 
 import nightcrew as nc
 from nightcrew.cli.dispatch import dispatch
@@ -49,13 +48,6 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(scope="session")
-def drift_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    server = start_postgres(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.cleanup()
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -65,7 +57,7 @@ def clock() -> Clock:
 def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Store]:
     url = f"sqlite:///{tmp_path / 'state.db'}"
     if request.param == "postgres":
-        server = request.getfixturevalue("drift_postgres")
+        server = request.getfixturevalue("postgres")
         name = f"t{uuid.uuid4().hex}"
         server.psql(f"CREATE DATABASE {name};")
         url = str(server.get_uri(name))

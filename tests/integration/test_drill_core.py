@@ -127,19 +127,25 @@ def test_killed_run_loses_and_doubles_nothing_and_the_live_folder_is_not_touched
     assert found == kept
     assert kept.entry == 2
     assert running.changed_since(app, found) == []
-    (app.root / "app.py").write_text((app.root / "app.py").read_text() + "\n# another\n")
+    (app.root / "app.py").write_text((app.root / "app.py").read_text() + "\nanother = 1\n")
     assert running.changed_since(app, found) == ["app.py changed"]
     app.pipeline.close()
 
 
-@pytest.mark.parametrize("form", ["def", "async def"])
+@pytest.mark.parametrize("form", ["def", "async def", "mixed"])
 def test_run_of_many_records_at_a_time_is_held_when_some_of_it_is_stored(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else what is killed had nothing to keep, and a pipeline that works eight at a time fails for it."""
     monkeypatch.setenv("NIGHTCREW_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
-    code = dedent(APP).replace('key="id")', 'key="id", concurrency=8)').replace("def score", f"{form} score")
+    code = (
+        dedent(APP)
+        .replace('key="id")', 'key="id", concurrency=8)')
+        .replace("def score", f"{form} score" if form != "mixed" else "def score")
+    )
+    if form == "mixed":  # A step that is not awaited and one that is, on one loop: who holds the first holds all.
+        code += "\n@pay.step\nasync def later(payment: Payment, value: float) -> float:\n    return value\n"
     (tmp_path / "app.py").write_text(code)
     (tmp_path / "input.jsonl").write_text("".join(f'{{"id": "p{n}", "amount": {n + 1}}}\n' for n in range(24)))
     spec = {name: str(tmp_path / name) for name in ("calls", "held", "go", "sink.jsonl")}
@@ -242,7 +248,11 @@ def test_settings_of_the_copy_reach_nothing_outside(tmp_path: Path) -> None:
             repository = "a/b"
             [agents.build]
             brains = ["opus"]
-            hard = 50
+            hard = 2
+            [budget]
+            tokens = 1000
+            [limits]
+            min_free_gib = 1000
             [brains.opus]
             kind = "model"
             [merge]
@@ -256,7 +266,8 @@ def test_settings_of_the_copy_reach_nothing_outside(tmp_path: Path) -> None:
     settings.save(tmp_path, settings.harmless(settings.load(tmp_path)))
     found = settings.load(tmp_path)
     assert not {"database_url", "github", "brains", "memory"} & set(found)
-    assert found["agents"] == {"build": {"hard": 50}}
+    assert not {"budget", "limits"} & set(found), "a drill's work must not end at them"
+    assert found["agents"] == {"build": {}}
     assert found["merge"] == {"into": 'a "quoted" \\ branch'}
     assert found["channel"] == [{"name": "pager", "urls_env": "PAGER"}]
 
@@ -264,6 +275,7 @@ def test_settings_of_the_copy_reach_nothing_outside(tmp_path: Path) -> None:
 # Sabotage: a drill that cannot fail proves nothing ------------------------------------------------------------------
 
 
+@pytest.mark.sabotages("kill_pipeline")
 @storm
 def test_kill_drill_fails_when_a_run_goes_on_without_storing_its_outcomes(
     app: PipelineTarget, given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -276,6 +288,7 @@ def test_kill_drill_fails_when_a_run_goes_on_without_storing_its_outcomes(
     assert "records have no outcome" in result.happened
 
 
+@pytest.mark.sabotages("store_pipeline")
 @storm
 def test_store_drill_fails_when_a_run_that_cannot_store_reports_success(
     app: PipelineTarget, given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -358,6 +371,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
     return resolve("", home / "repo")
 
 
+@pytest.mark.sabotages("kill_crew")
 def test_kill_drill_fails_when_a_shift_that_died_is_not_taken_over(
     repository: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -370,6 +384,7 @@ def test_kill_drill_fails_when_a_shift_that_died_is_not_taken_over(
     assert content(tmp_path) == before, "the live repository, its state or its configuration was changed"
 
 
+@pytest.mark.sabotages("store_crew")
 @storm
 def test_store_drill_fails_when_a_shift_does_not_wait_for_its_store(
     repository: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -421,8 +436,11 @@ def test_every_drill_says_what_it_proves() -> None:
 
 
 def test_targets_are_told_apart(app: PipelineTarget) -> None:
-    plain = resolve("app.py", Path())
+    (app.root / "plain.py").write_text("")
+    plain = resolve("plain.py", Path())
     assert isinstance(plain, CodeTarget)
+    with pytest.raises(UsageError, match=r"app\.py declares a pipeline: pay"):
+        resolve("app.py", Path())
     assert "never run" in drills.why_not(kill_pipeline.DRILL, plain)
     by_module = resolve("app:pay", Path())
     assert isinstance(by_module, PipelineTarget)
@@ -450,7 +468,7 @@ def test_fingerprint_names_every_module_that_counts(app: PipelineTarget) -> None
 
 def test_command_says_what_cannot_be_drilled_here(app: PipelineTarget) -> None:
     env = {**os.environ, "HOME": str(app.root)}
-    done = crew.nightcrew(app.root, "drill", "kill-mid-step", "--target", "app.py", "--json", env=env)
+    done = crew.nightcrew(app.root, "drill", "crash-loop", "--target", "app.py:pay", "--json", env=env)
     assert done.returncode == 4
     [result] = json.loads(done.stdout)
     assert result["outcome"] == "not_applicable"

@@ -6,17 +6,20 @@ copy import, or what a user could write into ``nightcrew.toml``.
 
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent, indent
+from types import SimpleNamespace
 
 import pytest
 from tests.faults import crew_repository as crew
 
 from nightcrew.crew import carried
+from nightcrew.model.ticket import State
 from nightcrew.readiness.drills import (
     dead_alert_channel,
     full_disk,
@@ -34,6 +37,7 @@ from nightcrew.readiness.target import CrewTarget, PipelineTarget, resolve
 from nightcrew.store.copying import copy_database
 
 pytestmark = pytest.mark.timeout(300)
+storm = pytest.mark.skipif("NIGHTCREW_STORM_EXAMPLES" not in os.environ, reason="the storms run it: real processes")
 
 SETTINGS = """
 [[channel]]
@@ -140,6 +144,7 @@ def test_backup_of_a_damaged_state_is_noticed(place: LocalPlace) -> None:
     assert "T-0001" in said
 
 
+@pytest.mark.sabotages("restore_from_backup")
 def test_backup_that_misses_what_came_last_is_noticed(place: LocalPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     def old(source: Path, target: Path) -> None:
         copy_database(source, target)
@@ -163,6 +168,7 @@ def test_state_in_postgres_is_not_for_this_drill(place: LocalPlace) -> None:
 # Missed schedule ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sabotages("missed_schedule")
 def test_missed_night_that_nobody_hears_of_and_nothing_makes_up_for_is_noticed(
     place: LocalPlace, tmp_path: Path
 ) -> None:
@@ -187,6 +193,7 @@ def test_alert_of_a_dead_channel_is_not_lost(place: LocalPlace, second: bool) ->
     assert seen.evidence["next"] == (["pager"] if second else [])
 
 
+@pytest.mark.sabotages("dead_alert_channel")
 def test_channel_that_swallows_alerts_is_noticed(place: LocalPlace, tmp_path: Path) -> None:
     code = "module.notify = lambda urls, title, body, **_: []"
     said = failed(dead_alert_channel.DRILL, broken(place, tmp_path, "nightcrew.monitoring.notify", code))
@@ -201,6 +208,7 @@ def test_files_of_addresses_are_not_read_in_the_copy(place: LocalPlace) -> None:
 # Full disk ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sabotages("full_disk")
 def test_full_disk_that_nobody_looks_at_is_noticed(place: LocalPlace, tmp_path: Path) -> None:
     code = "module.disk_usage = lambda _: module._ntuple_diskusage(10**30, 0, 10**30)"
     (tmp_path / "sitecustomize.py").write_text(f"import shutil as module\n{code}\n")
@@ -225,9 +233,124 @@ def test_what_a_shift_may_say_of_a_full_disk(status: int | None, errors: str, wo
     assert bool(words) == bool(list(met.wrong()))
 
 
+@pytest.mark.parametrize(
+    ("ended", "text", "audit", "said"),
+    [
+        (State.QUARANTINED, "drill", 0, "T-1 ended quarantined, not done: "),
+        (State.DONE, "drill\ndrill", 0, "the work of T-1 is there 2 times"),
+        (State.DONE, "drill", 1, "the audit finds something wrong: entry 3"),
+        (State.DONE, "drill", 0, ""),
+    ],
+)
+def test_what_is_wrong_with_work_that_met_a_full_disk(
+    place: LocalPlace, monkeypatch: pytest.MonkeyPatch, ended: State, text: str, audit: int, said: str
+) -> None:
+    monkeypatch.setattr(full_disk, "ticket", lambda *_: SimpleNamespace(state=ended))
+    monkeypatch.setattr(full_disk, "git", lambda *_: text)
+    monkeypatch.setattr(place, "nightcrew", lambda *_: Done((), audit, "", "entry 3", 1.0))
+    assert "; ".join(full_disk._done_once(place, "T-1")).startswith(said)
+
+
+# Each thing that is expected, broken ----------------------------------------------------------------------------------
+
+BROKEN: dict[str, tuple[Drill, str, str, str]] = {
+    "an alert is sent twice": (
+        dead_alert_channel.DRILL, "nightcrew.monitoring.notify",
+        "real = module.notify\nmodule.notify = lambda *a, **m: (real(*a, **m), real(*a, **m))[1]",
+        "came 2 times",
+    ),
+    "the next channel is not told why": (
+        dead_alert_channel.DRILL, "nightcrew.monitoring.alerts.delivery",
+        "real = module._body\nmodule._body = lambda message, problems, **m: real(message, (), **m)",
+        "does not say that chat is dead",
+    ),
+    "each missed night is made up for": (
+        missed_schedule.DRILL, "nightcrew.store.firings",
+        "module.miss = lambda tx, schedule, due, **_: module.claim(tx, schedule, due)",
+        "ran 3 shifts, one for each missed night, where one was due",
+    ),
+    "missed nights are not noted": (
+        missed_schedule.DRILL, "nightcrew.store.firings", "module.miss = lambda *_, **__: None",
+        "the history names 0 of them as missed",
+    ),
+    "the first missed night is made up for": (
+        missed_schedule.DRILL, "nightcrew.schedule.due",
+        """
+        real = module.due
+        def due(tx, kept):
+            found = real(tx, kept)
+            if not found.missed:
+                return found
+            missed = (*found.missed[1:], found.now)
+            return module.Due(missed, found.unlisted, found.missed[0], found.too_late)
+        module.due = due
+        """,
+        "an old time was made up for, not the last one",
+    ),
+    "every call runs a shift": (
+        missed_schedule.DRILL, "nightcrew.schedule.firing",
+        """
+        real = module.Firer.fire
+        module.Firer.fire = lambda self, name: real(self, name) or [self.run_now(name)]
+        """,
+        "a further call ran it again although nothing was due",
+    ),
+    "an alert never ends": (
+        missed_schedule.DRILL, "nightcrew.store.alerts",
+        "module.resolve = lambda tx, alert, **_: module.get(tx, alert)",
+        "the alert goes on firing although the schedule has run",
+    ),
+    "a damaged backup is taken": (
+        restore_from_backup.DRILL, "nightcrew.crew.carried",
+        """
+        from datetime import UTC, datetime
+        module.restore = lambda *_: module.Carried(1, 1, 1, datetime.now(UTC))
+        """,
+        "a backup with a changed bit was restored as if it were whole; ",
+    ),
+    "a damaged backup breaks the restore": (
+        restore_from_backup.DRILL, "nightcrew.crew.carried",
+        "module.unseal = lambda *_: 1 / 0",
+        "a backup with a changed bit was not refused, the restore broke",
+    ),
+    "no ticket can be filed": (
+        restore_from_backup.DRILL, "nightcrew.store.tickets", "module.add = lambda *_, **__: 1 / 0",
+        "no ticket can be filed in what was restored",
+    ),
+}  # fmt: skip
+
+
+@storm
+@pytest.mark.parametrize("name", list(BROKEN))
+def test_whatever_is_expected_and_does_not_happen_fails_its_drill(place: LocalPlace, tmp_path: Path, name: str) -> None:
+    drill, module, code, said = BROKEN[name]
+    assert said in failed(drill, broken(place, tmp_path, module, code))
+
+
+@storm
+def test_dead_channel_that_no_alert_names_and_alerts_that_are_given_up_are_noticed(
+    place: LocalPlace, tmp_path: Path
+) -> None:
+    now = settings.load(place.root)
+    settings.save(place.root, {**now, "channel": now["channel"][:1], "alerts": {"disabled": ["channel-dead"]}})
+    code = "module.again = lambda tx, number, *, at, attempts, problem: module.give_up(tx, number, 'failed', problem)"
+    said = failed(dead_alert_channel.DRILL, broken(place, tmp_path, "nightcrew.store.alert_messages", code))
+    assert "no alert says that chat is dead" in said
+    assert "was given up at once, without a second try" in said
+    assert "came 0 times when chat answered again, not once" in said
+
+
+def test_escalation_is_no_second_message(place: LocalPlace) -> None:
+    at_once = {"escalate_after": 0.001, "escalate_to": ["pager"], "also": []}
+    settings.save(place.root, {**settings.load(place.root), "alerts": at_once})
+    dead_alert_channel._Channels(place).point({"chat": 1})
+    assert settings.load(place.root)["alerts"] == {"also": []}
+
+
 # Second worker ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sabotages("second_worker_crew")
 def test_second_shift_that_is_let_in_beside_the_first_is_noticed(place: LocalPlace, tmp_path: Path) -> None:
     # Two locks keep it out: the lease of the shift in the store, and the kernel's on the engine's file.
     (tmp_path / "sitecustomize.py").write_text(
@@ -269,6 +392,7 @@ KEPT_LOCK = """
 """A lock that is a file's being there, not the kernel's: a process that dies keeps it."""
 
 
+@pytest.mark.sabotages("second_worker")
 @pytest.mark.parametrize("sabotaged", [False, True], ids=["as-it-is", "dead-worker-keeps-its-lock"])
 def test_worker_that_dies_is_taken_over_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotaged: bool) -> None:
     folder, records = tmp_path / "app", tmp_path / "records.jsonl"

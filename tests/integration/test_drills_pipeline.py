@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
+from nightcrew.monitoring.alerts import delivery
 from nightcrew.pipeline import parked
-from nightcrew.pipeline.chain import Chain
+from nightcrew.pipeline.chain import Chain, Step
 from nightcrew.pipeline.intake import Intake, Ready
+from nightcrew.readiness import runbook
 from nightcrew.readiness.drills.bench import Bench
 from nightcrew.readiness.drills.child import opened
+from nightcrew.readiness.drills.injecting import guard_of
 from nightcrew.readiness.drills.making import made, matching
 from nightcrew.readiness.drills.place import LocalPlace
 from nightcrew.readiness.drills.protocol import NotApplicable, Observed
+from nightcrew.readiness.drills.reached import calls_of
 from nightcrew.readiness.drills.running import run
 from nightcrew.readiness.drills.samples import records_for
 from nightcrew.readiness.target import PipelineTarget
@@ -73,6 +77,8 @@ ALL = {
     "slow-model": "slow_model",
     "context-overflow": "context_overflow",
 }
+"""The drills that inject faults into steps."""
+OTHERS = {"failing-records": "failing_records", "gate-bypass": "gate_bypass_pipeline"}
 
 
 class InThisProcess(LocalPlace):
@@ -117,7 +123,7 @@ def drilled(name: str, target: PipelineTarget, sample: Path | None = None) -> Ob
         base=folder, root=target.root, target=target, live=target, environment={}, seconds=60, input=sample,
         readable=(), tell=lambda _: None,
     )  # fmt: skip
-    drill = importlib.import_module(f"nightcrew.readiness.drills.{ALL[name]}").DRILL
+    drill = importlib.import_module(f"nightcrew.readiness.drills.{(ALL | OTHERS)[name]}").DRILL
     observed: Observed = drill.run(place)
     return observed
 
@@ -162,6 +168,7 @@ BROKEN_APPS = [
 ]  # fmt: skip
 
 
+@pytest.mark.sabotages("schema_drift", "context_overflow")
 @pytest.mark.parametrize(
     ("name", "options", "words"), [(name, options, words) for name, options, *words in BROKEN_APPS]
 )
@@ -174,6 +181,7 @@ def test_a_drill_fails_where_the_application_lacks_the_safeguard(
     failing(drilled(name, app(tmp_path, **options), sample), *words)
 
 
+@pytest.mark.sabotages("transient_storm")
 def test_storm_fails_where_nothing_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retry, "next_delay", lambda *_: None)
     failing(drilled("transient-storm", app(tmp_path)), "step score was not called again", "3 attempts")
@@ -185,6 +193,7 @@ def test_storm_fails_where_what_passes_is_taken_for_permanent(tmp_path: Path) ->
     failing(observed, "in quarantine, as permanent.auth")
 
 
+@pytest.mark.sabotages("rate_limit")
 def test_rate_limit_fails_where_retry_after_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failure, "retry_after", lambda *_, **__: None)
     failing(drilled("rate-limit", app(tmp_path)), "was called again", "429 that asked to wait 2 s")
@@ -196,6 +205,7 @@ def test_rate_limit_fails_where_the_queue_comes_back_too_soon(tmp_path: Path, mo
     failing(drilled("rate-limit", target), "step score", " 2 s")
 
 
+@pytest.mark.sabotages("permanent_error")
 def test_permanent_error_fails_where_everything_is_retried(tmp_path: Path) -> None:
     with failure.registered(Exception, FailureClass.OVERLOADED):
         observed = drilled("permanent-error", app(tmp_path))
@@ -235,6 +245,7 @@ def test_a_drill_fails_where_failures_are_dropped(tmp_path: Path, monkeypatch: p
     failing(drilled(name, app(tmp_path, "retry=None")), "no outcome at all: they are lost")
 
 
+@pytest.mark.sabotages("corrupt_record")
 def test_corrupt_record_fails_where_a_damaged_record_is_worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Intake.prepare
 
@@ -249,6 +260,7 @@ def test_corrupt_record_fails_where_a_damaged_record_is_worked(tmp_path: Path, m
     failing(drilled("corrupt-record", target), "without its field", "was taken for a good one (fallback)")
 
 
+@pytest.mark.sabotages("missing_model")
 def test_missing_model_fails_where_a_fallback_does_not_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = guarding._Guard._finish
 
@@ -259,9 +271,59 @@ def test_missing_model_fails_where_a_fallback_does_not_say_so(tmp_path: Path, mo
     failing(drilled("missing-model", app(tmp_path)), "made without the model, and do not say so")
 
 
+@pytest.mark.sabotages("slow_model")
 def test_slow_model_fails_where_a_limit_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guarding, "call_within", lambda _, function, args, named: function(*args, **named))
     failing(drilled("slow-model", app(tmp_path)), "its limit of 5 s was not kept")
+
+
+@pytest.mark.sabotages("missing_model")
+def test_missing_model_fails_where_it_is_asked_for_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Retry, "next_delay", lambda self, attempt, *_: 0.0 if attempt < self.attempts else None)
+    failing(drilled("missing-model", app(tmp_path)), "step score tried to load its model 3 times for one record")
+
+
+@pytest.mark.sabotages("failing_records")
+def test_failing_records_fails_where_nobody_is_told_and_nothing_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "notify", lambda *_, **__: [])
+    real = runbook.exists
+    monkeypatch.setattr(runbook, "exists", lambda code: code != "permanent.auth" and real(code))
+    observed = drilled("failing-records", app(tmp_path, "retry=None"))
+    failing(observed, "no message about it arrived at a channel", "permanent.auth leads to no runbook")
+
+
+GATED = """
+app = nc.Pipeline("app", key="id")
+
+@app.step(retry=None)
+def double(record):
+    return record["id"] * 2
+
+@app.gate
+def odd(record, value):
+    return "it is odd" if record["id"] % 2 else None
+"""
+
+
+@pytest.mark.sabotages("gate_bypass_pipeline")
+@pytest.mark.parametrize("sabotaged", [False, True])
+def test_gate_with_numbers_as_keys_passes_and_fails_where_nobody_can_approve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotaged: bool
+) -> None:
+    target = app(tmp_path)
+    target.path.write_text("import nightcrew as nc\n" + GATED)
+    sample = tmp_path / "sample.jsonl"
+    sample.write_text("".join(f'{{"id": {number}}}\n' for number in range(1, 13)))
+    if not sabotaged:
+        observed = drilled("gate-bypass", target, sample)
+        assert observed.passed, observed.happened
+        return
+    monkeypatch.setattr(parked, "finish", lambda *_, **__: None)
+    failing(drilled("gate-bypass", target, sample), "the record that was truly approved is")
 
 
 # What drills work with ------------------------------------------------------------------------------------------------
@@ -325,6 +387,37 @@ def test_records_come_from_the_input_of_the_last_run(tmp_path: Path, monkeypatch
     )  # fmt: skip
     assert [record["id"] for record in records_for(place)] == ["real-1"]
     assert {path: path.read_bytes() for path in (tmp_path / ".nightcrew").rglob("*") if path.is_file()} == before
+
+
+def test_few_damaged_records_do_not_take_the_keys_of_good_ones(tmp_path: Path) -> None:
+    sample = tmp_path / "sample.jsonl"
+    sample.write_text("".join(f'{{"id": "r{number}", "amount": 5, "note": "n"}}\n' for number in range(3)))
+    observed = drilled("corrupt-record", app(tmp_path, "retry=None", "record=Tx, concurrency=8"), sample)
+    assert observed.passed, observed.happened
+
+
+def test_calls_are_found_in_a_step_that_is_made_by_a_function_or_is_part_of_one(tmp_path: Path) -> None:
+    target = app(tmp_path)
+    target.path.write_text(
+        target.path.read_text()
+        + """
+from functools import partial
+
+def making(call):
+    def step(tx):
+        return call(tx)
+    return step
+
+app.step(name="made")(making(fetch))
+app.step(name="part")(partial(making(fetch)))
+"""
+    )
+    pipeline, _ = opened(target.spec, target.root)
+    steps = [stage for stage in pipeline._stages if isinstance(stage, Step)]
+    functions = [(step.name, guard_of(step)._function) for step in steps]
+    found = calls_of(functions, target.path, target.root)
+    assert [[call["what"] for call in found[name]] for name in ("made", "part")] == [["urllib.request.urlopen"]] * 2
+    pipeline.close()
 
 
 def test_a_step_that_needs_the_network_is_stood_in_for(tmp_path: Path) -> None:

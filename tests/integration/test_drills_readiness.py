@@ -1,16 +1,21 @@
 """Drills that fail when the safeguard they are about is broken: gates of pipelines, alerts and runbooks, tests."""
 
+import os
 import textwrap
 from pathlib import Path
 
 import pytest
 from tests.faults import crew_repository as crew
 
+from nightcrew.model.settings import Settings
 from nightcrew.readiness import drills
+from nightcrew.readiness.alerting_box import look_at_alerts
+from nightcrew.readiness.boxes import Box
 from nightcrew.readiness.drills.broken_step import without_body
 from nightcrew.readiness.drills.place import Given
 from nightcrew.readiness.drills.protocol import Result
 from nightcrew.readiness.drills.running import run
+from nightcrew.readiness.looks import Look
 from nightcrew.readiness.target import CrewTarget, PipelineTarget, resolve
 
 APP = """
@@ -81,12 +86,25 @@ def test_a_gate_that_holds_passes(folder: Path) -> None:
     assert "3 forged approvals" in result.happened
 
 
+@pytest.mark.skipif("NIGHTCREW_STORM_EXAMPLES" not in os.environ, reason="the storms run it: real processes")
+def test_a_gate_that_holds_few_records_is_drilled_with_one_that_it_holds(folder: Path) -> None:
+    step = APP.replace("nc.Prediction:", "int:").replace("nc.Prediction(lead.size * 2, confidence=0.9)", "lead.size")
+    (folder / "app.py").write_text(step.replace('"unsure" if said.confidence < 0.5', '"large" if said > 26'))
+    sample = folder / "sample.jsonl"
+    sample.write_text("".join(f'{{"id": "lead-{n}", "size": {n}}}\n' for n in range(32)))
+    target = PipelineTarget(folder / "app.py", "leads", home=folder)
+    result = run(drills.for_target("gate-bypass", target), target, given=Given(sample))
+    assert result.outcome == "passed", result.happened
+    assert "the gate held 5 of 32 records" in result.happened
+
+
 def test_a_gate_that_lets_unsure_answers_through_fails(folder: Path) -> None:
     (folder / "app.py").write_text(APP.replace('"unsure" if said.confidence < 0.5 else None', "None"))
     result = drill("gate-bypass", folder)
     assert (result.outcome, "without any confidence" in result.happened) == ("failed", True), result.happened
 
 
+@pytest.mark.sabotages("gate_bypass_pipeline")
 def test_approvals_that_nobody_verifies_fail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sabotage(
         folder, monkeypatch, "import nightcrew.pipeline.parked as p\np.is_approved = lambda *given, **more: True\n"
@@ -102,6 +120,7 @@ def test_records_that_fail_are_told_of(folder: Path) -> None:
     assert "pipeline-errors" in result.happened
 
 
+@pytest.mark.sabotages("failing_records")
 def test_alert_rules_that_are_off_fail(folder: Path) -> None:
     off = '["pipeline-errors", "pipeline-degraded", "quarantine-growing", "drift"]'
     (folder / "nightcrew.toml").write_text(f"[alerts]\ndisabled = {off}\n")
@@ -109,6 +128,7 @@ def test_alert_rules_that_are_off_fail(folder: Path) -> None:
     assert (result.outcome, "no alert fired" in result.happened) == ("failed", True), result.happened
 
 
+@pytest.mark.sabotages("broken_step")
 def test_tests_that_notice_pass_and_those_that_do_not_fail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # The plugins of this project cost a second a run.
     (folder / "app.py").write_text(APP[: APP.index("@leads.gate")])
@@ -137,8 +157,29 @@ def test_a_body_is_replaced_and_nothing_else() -> None:
     assert broken.endswith("\n\nb = 2\n")
     compile(broken, "app.py", "exec")
     assert without_body("f = lambda y: y\n", 1) is None
+    assert without_body("def f(\n    y,\n): return y\n", 1) is None
 
 
+def test_an_alert_that_nobody_is_told_of_is_a_gap_whatever_other_alerts_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT", "json://127.0.0.1:9/")
+    monkeypatch.delenv("NIGHTCREW_NOTIFY", raising=False)
+    channels = [{"name": "chat", "urls_env": "CHAT"}, {"name": "pager", "urls_env": "PAGER"}]
+
+    def gaps(**alerts: object) -> str:
+        given = Settings.read({"channel": channels, "alerts": alerts}, source="nightcrew.toml")
+        look_at_alerts(look := Look(Box.MONITORING), given, ("crew",), None)
+        return "; ".join(gap.what for gap in look.gaps)
+
+    assert gaps() == ""
+    said = gaps(critical_channels=["pager"])
+    assert said == "nobody is told when no-shift, disk-full fire (the channel pager: it has no address)"
+    most = gaps(channels=["pager"], critical_channels=["chat"])
+    assert most.startswith("nobody is told when shift-overrun, shift-failed, ")
+    assert "disk-full" not in most
+    assert gaps(channels=["pager"]).startswith("nobody is told when an alert fires")
+
+
+@pytest.mark.sabotages("failing_commands")
 def test_a_failure_without_a_runbook_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     env = crew.environment(tmp_path)
     crew.make(tmp_path / "repo", env)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.postgres import start as start_postgres
 
 from nightcrew.engine import (
     Engine,
@@ -35,13 +34,6 @@ from nightcrew.model.errors import (
 from nightcrew.store.connection import create_database_engine, reading
 
 Declare = Callable[[Engine], Any]
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    server = start_postgres(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

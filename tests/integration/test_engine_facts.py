@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.postgres import start as start_postgres
 
 from nightcrew.engine import APPLICATION_VERSION, Engine, WorkflowFailed, WorkflowState
 from nightcrew.store.connection import create_database_engine, create_system_engine
@@ -28,13 +27,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     )
     yield engine
     engine.close(wait_seconds=0.2)
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    server = start_postgres(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.cleanup()
 
 
 def in_fresh_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

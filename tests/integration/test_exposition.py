@@ -19,7 +19,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 from tests.acceptance.conftest import Cli
 from tests.gate import prepare
-from tests.postgres import start as start_postgres
 
 from nightcrew.model.errors import ConfigurationError
 from nightcrew.monitoring import shipped
@@ -50,19 +49,12 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="session")
-def exposition_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    server = start_postgres(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.cleanup()
-
-
 @pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Store]:
     """On SQLite, or what the test says."""
     url = f"sqlite:///{tmp_path}/it.db"
     if getattr(request, "param", "sqlite") == "postgres":
-        server = request.getfixturevalue("exposition_postgres")
+        server = request.getfixturevalue("postgres")
         name = f"t{uuid.uuid4().hex}"
         server.psql(f"CREATE DATABASE {name};")
         url = str(server.get_uri(name))

@@ -8,11 +8,12 @@ from textwrap import dedent
 import pytest
 
 from nightcrew.cli.dispatch import dispatch
+from nightcrew.cli.output import OPTIONS
 from nightcrew.model.errors import UsageError
 from nightcrew.readiness.drills.place import Given
 from nightcrew.readiness.drills.running import opened
 from nightcrew.readiness.load import running
-from nightcrew.readiness.load.curve import Plan
+from nightcrew.readiness.load.curve import Plan, Step
 from nightcrew.readiness.target import PipelineTarget, resolve
 from nightcrew.store import drills, ledger
 
@@ -80,7 +81,7 @@ def test_knee_lies_where_the_pipeline_no_longer_keeps_up_and_the_curve_is_kept(
     assert folder.is_dir()
     argv = (
         "load", "app.py:slow", "--input", "../in.jsonl", "--from", "10", "--factor", "10", "--to", "1000",
-        "--seconds", "1", "--total", "6", "--json", "--at-least", "300",
+        "--seconds", "1", "--total", "10", "--json", "--at-least", "300",
     )  # fmt: skip
     assert dispatch(list(argv)) == 1
     said = json.loads(capsys.readouterr().out)
@@ -96,7 +97,7 @@ def test_knee_lies_where_the_pipeline_no_longer_keeps_up_and_the_curve_is_kept(
     assert kept.doc["steps"] == said["steps"]
     with opened(target) as store, store.read() as tx:
         entry = next(ledger.entries(tx, after=kept.entry - 1, limit=1))
-        assert (entry.action, entry.subject) == ("load.run", "load:pipeline:slow")
+        assert (entry.action, entry.subject) == ("load.run", f"load:{target.label}")
         assert drills.list(tx) == []
         assert drills.load_is_vouched(tx, kept)
         forged = replace(kept, doc={**kept.doc, "knee": 1_000_000})
@@ -132,8 +133,45 @@ def test_step_that_needs_the_network_is_stood_in_for(folder: Path, tmp_path: Pat
     assert found.settings["concurrency"] == 4
 
 
+def test_interrupted_load_test_gives_the_rates_that_were_over_and_its_curve_is_shown_again(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(step: Step) -> None:
+        raise KeyboardInterrupt
+
+    assert folder.is_dir()
+    monkeypatch.setattr("nightcrew.cli.load._seen", interrupt)
+    monkeypatch.setattr(OPTIONS, "json", False)
+    argv = ("load", "app.py:slow", "--input", "../in.jsonl", "--from", "20", "--seconds", "1", "--total", "30")
+    assert dispatch(list(argv)) == 130
+    assert "Ended early: it was interrupted." in capsys.readouterr().out
+    assert dispatch(["load", "app.py:slow", "--show"]) == 0
+    shown = capsys.readouterr().out
+    assert "\n20 " in shown
+    assert "Ended early: it was interrupted." in shown
+    monkeypatch.setattr("nightcrew.cli.load._seen", lambda _: None)
+    assert dispatch(["load", "app.py:slow", "--rate", "20", "--seconds", "1", "--at-least", "100", "--json"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--rate", "inf"), "too many: a load test works 500,000 at most"),
+        (("--rate", "1e9"), "too many: a load test works 500,000 at most"),
+        (("--rate", "0.01", "--input", "../in.jsonl"), "0.01 records a second need 2000 s, and there are 180 s in all"),
+    ],
+)
+def test_rate_that_cannot_be_tried_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], why: str
+) -> None:
+    assert folder.is_dir()
+    assert dispatch(["load", "app.py:slow", *options]) in (2, 4)
+    assert why in capsys.readouterr().err
+
+
 def test_crew_and_plain_code_are_no_target(folder: Path) -> None:
+    (folder / "plain.py").write_text("x = 1\n")
     with pytest.raises(UsageError, match="needs a pipeline"):
-        running.run(resolve(str(folder / "app.py"), Path()), Plan())
+        running.run(resolve(str(folder / "plain.py"), Path()), Plan())
     with pytest.raises(UsageError, match="needs a pipeline"):
-        running.history(resolve(str(folder / "app.py"), Path()), 1)
+        running.history(resolve(str(folder / "plain.py"), Path()), 1)

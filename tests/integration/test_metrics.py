@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, Field
 from sqlalchemy import text
-from tests.postgres import start as start_postgres
 
 import nightcrew as nc
 from nightcrew.monitoring import query
@@ -40,18 +39,11 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(scope="session")
-def metrics_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    server = start_postgres(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'state.db'}"
-    server = request.getfixturevalue("metrics_postgres")
+    server = request.getfixturevalue("postgres")
     name = f"t{uuid.uuid4().hex}"
     server.psql(f"CREATE DATABASE {name};")
     return str(server.get_uri(name))

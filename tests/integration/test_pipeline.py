@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -377,6 +378,21 @@ class TestSlowCalls:
         assert (summary.seen, summary.states, summary.repeated, summary.adds_up) == (100, {"accepted": 100}, 0, True)
         assert len(calls) == 100 - before, "what was committed is not worked again"
         fits(made)
+
+    def test_more_is_read_while_what_is_done_is_written(self, tmp_path: Path) -> None:
+        made = nc.Pipeline("quick", key="id", state=tmp_path, concurrency=64)
+
+        @made.step(retry=ONCE)
+        async def work(record: Any) -> int:
+            return int(record["id"])
+
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)  # So that reading and writing, in two threads, meet at every instant.
+        try:
+            summary = made.run({"id": number} for number in range(20_000))
+        finally:
+            sys.setswitchinterval(before)
+        assert (summary.seen, summary.adds_up) == (20_000, True)
 
     def test_notebook_with_a_running_loop_can_run_it(self, tmp_path: Path) -> None:
         made = pipeline(tmp_path, concurrency=4)

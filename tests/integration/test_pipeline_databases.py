@@ -2,14 +2,12 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 from sqlalchemy import create_engine, text
-from tests.postgres import start as start_postgres
 
 import nightcrew as nc
 from nightcrew.model.errors import ConfigurationError, NightcrewError
@@ -24,19 +22,12 @@ class Row(BaseModel):
     amount: float
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    found = start_postgres(tmp_path_factory.mktemp("pg"))
-    yield found
-    found.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("NIGHTCREW_CONFIG_DIR", str(tmp_path / "config"))
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'data.db'}"
-    server, name = request.getfixturevalue("server"), f"t{uuid.uuid4().hex[:12]}"
+    server, name = request.getfixturevalue("postgres"), f"t{uuid.uuid4().hex[:12]}"
     server.psql(f"CREATE DATABASE {name}")
     return str(server.get_uri(database=name))
 

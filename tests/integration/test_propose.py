@@ -265,3 +265,24 @@ def test_a_pipeline_that_needs_nothing_but_a_sample_is_told_so(tmp_path: Path) -
     proposal = propose("app.py:p", tmp_path)
     assert proposal.changes == ()
     assert proposal.notes[0] == "no contract proposed: give sample records with --input FILE"
+
+
+def test_contract_leaves_the_texts_of_a_csv_file_as_they_are_and_says_what_it_left_out(folder: Path) -> None:
+    (folder / "plain.py").write_text('import nightcrew as nc\n\x0c\nplain = nc.Pipeline("plain", key="id")\n')
+    (folder / "in.csv").write_text("id,amount\n007,1\n012,\n")
+    made = propose("plain.py:plain", folder, sample=str(folder / "in.csv"))
+    assert "id: str\n" in made.diff
+    assert "amount: str\n" in made.diff
+    assert " \x0c\n" in made.diff  # One line, as git counts them.
+    (folder / "in.jsonl").write_text('{"id": 1, "x": 2}\n{"id":\n{"id": 3, "x": NaN}\n')
+    notes = propose("plain.py:plain", folder, sample=str(folder / "in.jsonl")).notes
+    assert "2 records of the sample are left out: no objects, or a number is not finite" in notes
+    assert "PlainRecord takes all 1 records of the sample; fields it does not name pass" in notes
+
+
+def test_file_that_is_not_utf_8_is_not_changed(folder: Path) -> None:
+    (folder / "old.py").write_bytes(
+        b'# coding: latin-1\n# gr\xf6\xdfe\nimport nightcrew as nc\nold = nc.Pipeline("old")\n'
+    )
+    with pytest.raises(UsageError, match="only UTF-8 is changed"):
+        propose("old.py:old", folder)

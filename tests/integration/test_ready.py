@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightcrew.approvals import TrustAnchor
-from nightcrew.model.errors import IntegrityError
+from nightcrew.model.errors import IntegrityError, UsageError
 from nightcrew.readiness.badge import badge
 from nightcrew.readiness.boxes import Box, BoxState, Status
 from nightcrew.readiness.checklist import Checklist, check
@@ -15,7 +15,7 @@ from nightcrew.readiness.drills.protocol import Outcome, Result
 from nightcrew.readiness.drills.running import keep_result
 from nightcrew.readiness.report import read, write
 from nightcrew.readiness.statement import changed
-from nightcrew.readiness.target import CodeTarget, PipelineTarget
+from nightcrew.readiness.target import CodeTarget, PipelineTarget, resolve
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOW = datetime(2026, 11, 28, 2, 0, tzinfo=UTC)
@@ -69,39 +69,6 @@ def drilled(target: PipelineTarget, name: str, box: Box, outcome: Outcome = "pas
         fingerprint.digest, fingerprint.parts,
     )  # fmt: skip
     return keep_result(target, result)
-
-
-PROTOTYPES = {
-    "fraud": {
-        Box.INPUTS: ("prototype.py", 'return [tx["amount"]'), Box.STATE: ("prototype.py", "write_text"),
-        Box.REVIEWS: ("prototype.py", "predict_proba"), Box.FALLBACKS: ("prototype.py", "predict_proba"),
-        Box.MONITORING: ("prototype.py", "print("), Box.RUNBOOKS: ("prototype.py", "predict_proba"),
-    },
-    "inventory": {
-        Box.INPUTS: ("prototype.py", 'len(order["demand"])'), Box.STATE: ("prototype.py", "in orders(5)"),
-        Box.REVIEWS: ("prototype.py", "linprog(\n"), Box.FALLBACKS: ("prototype.py", "linprog(\n"),
-        Box.MONITORING: ("prototype.py", "print("), Box.RUNBOOKS: ("prototype.py", "linprog(\n"),
-    },
-    "reports": {
-        Box.INPUTS: ("prototype.py", 'incident["log"]'), Box.STATE: ("prototype.py", "in incidents(3)"),
-        Box.RETRIES: ("prototype.py", "messages.create"), Box.REVIEWS: ("prototype.py", "messages.create"),
-        Box.FALLBACKS: ("prototype.py", "messages.create"), Box.MONITORING: ("prototype.py", "print("),
-        Box.RUNBOOKS: ("prototype.py", "messages.create"),
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", PROTOTYPES)
-def test_a_prototype_lacks_nearly_every_box_and_the_lines_are_named(name: str) -> None:
-    path = EXAMPLES / name / "prototype.py"
-    found = check(CodeTarget(path))
-    lines = path.read_text().splitlines(keepends=True)
-    for box, (file, text) in PROTOTYPES[name].items():
-        named = [lines[line - 1] for where, line in gaps(found, box) if where == file]
-        assert any(text in line for line in named), f"{box}: {named}"
-    assert found.count(Status.MISSING) >= 7
-    assert found.count(Status.PROVEN) == found.count(Status.CONFIGURED) == 0
-    assert not found.ready
 
 
 def test_code_without_a_call_that_leaves_needs_no_retries() -> None:
@@ -180,6 +147,37 @@ def test_a_drill_that_failed_outweighs_one_that_passed(tmp_path: Path) -> None:
     found = state(check(target), Box.INPUTS)
     assert found.status is Status.MISSING
     assert "schema-drift failed" in found.reason
+    assert [gap.fix for gap in found.gaps] == [
+        f"Do it again and look at the copy: nightcrew drill schema-drift --target {target.path.name}:leads --keep"
+    ]
+
+
+def test_only_a_pipeline_that_may_ask_a_language_model_waits_for_the_drill_of_one(tmp_path: Path) -> None:
+    asks = 'import httpx\n    return httpx.post("https://api.openai.com/v1/chat/completions").text'
+    for number, (said, waits) in enumerate({"return 1": False, asks: True, "return 'truncate'": True}.items()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = check(pipeline(folder, APP.replace('return "known"', said)))
+        assert ("context-overflow" in found.undrilled[Box.FALLBACKS]) is waits, said
+
+
+def test_a_language_models_answer_over_http_is_to_be_reviewed(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        'import httpx\nURL = "https://api.openai.com/v1/chat/completions"\n\n\n'
+        "def summarise(text):\n    return httpx.post(URL, json={'text': text}).text\n"
+    )
+    found = check(CodeTarget(tmp_path / "app.py"))
+    assert gaps(found, Box.REVIEWS) == [("app.py", 6)]
+
+
+def test_a_file_that_declares_a_pipeline_is_no_plain_code(tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_text(APP)
+    with pytest.raises(UsageError, match="declares a pipeline: leads") as refused:
+        resolve(str(path), tmp_path)
+    assert refused.value.hint == f"Name it: {path}:leads"
+    path.write_text("from sklearn.pipeline import Pipeline\n\nmodel = Pipeline([])\n")
+    assert isinstance(resolve(str(path), tmp_path), CodeTarget)
 
 
 def test_a_result_that_was_written_into_the_database_proves_nothing(tmp_path: Path) -> None:
@@ -201,10 +199,10 @@ def test_a_report_is_genuine_until_a_letter_changes_and_holds_until_the_code_doe
     text = path.read_text()
     assert f"entry {entry} of the ledger" in text
     said = read(path, anchor)
-    assert (said.target, said.ready) == ("pipeline:leads", False)
+    assert (said.target, said.ready) == (target.label, False)
     assert changed(said, target.fingerprint()) == []
     (tmp_path / "nightcrew.toml").write_text("[alerts]\nevery_seconds = 30\n")
-    assert changed(said, target.fingerprint()) == ["nightcrew.toml is new"]
+    assert changed(said, target.fingerprint()) == ["nightcrew.toml, alerts.every_seconds is new"]
     path.write_text(text.replace("configured", "proven", 1))
     with pytest.raises(IntegrityError, match="not the one that was signed"):
         read(path, anchor)

@@ -14,7 +14,6 @@ from sqlalchemy import text
 from tests import gate as gates
 from tests.faults import crew_repository as crew
 from tests.gate import Gate
-from tests.postgres import start as start_postgres
 
 from nightcrew.crew import audit, memory, recalling
 from nightcrew.crew.recollection import size
@@ -31,18 +30,11 @@ from nightcrew.store.store import Store, Tx
 NOW = datetime(2026, 11, 28, 2, 0, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def recall_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    server = start_postgres(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/nightcrew.db"
-    server, name = request.getfixturevalue("recall_postgres"), f"t{uuid.uuid4().hex[:12]}"
+    server, name = request.getfixturevalue("postgres"), f"t{uuid.uuid4().hex[:12]}"
     server.psql(f"create database {name};")
     return str(server.get_uri(database=name))
 

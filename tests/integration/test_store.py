@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from tests.postgres import start as start_postgres
 
 from nightcrew.model.budget import Budget
 from nightcrew.model.canonical import sha256_hex
@@ -70,18 +69,11 @@ class Clock:
         self.now += timedelta(**delta)
 
 
-@pytest.fixture(scope="session")
-def store_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    server = start_postgres(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/nightcrew.db"
-    server, name = request.getfixturevalue("store_postgres"), f"t{uuid.uuid4().hex[:12]}"
+    server, name = request.getfixturevalue("postgres"), f"t{uuid.uuid4().hex[:12]}"
     server.psql(f"create database {name};")
     return str(server.get_uri(database=name))
 

@@ -52,6 +52,13 @@ def names(calls: Calls) -> list[str]:
          "f(httpx.Client(), 'u')", "httpx.Client().get", "http"),
         ("import httpx\nclass A:\n  def __init__(self, c):\n    self.c = c\n  def f(self):\n    self.c.get('u')\n"
          "A(httpx.Client()).f()", "httpx.Client().get", "http"),
+        ("from azure.storage.blob import BlobServiceClient as B\n"
+         "B.from_connection_string('s').get_blob_client('b').upload_blob(1)",
+         "azure.storage.blob.BlobServiceClient().get_blob_client().upload_blob", "cloud"),
+        ("from requests_oauthlib import OAuth2Session\nclass A(OAuth2Session):\n  def f(self):\n"
+         "    super().fetch_token('u')", "requests_oauthlib.OAuth2Session().fetch_token", "http"),
+        ("import paho.mqtt.client as mqtt\nclass A:\n  def __init__(self):\n    self.c = mqtt.Client()\n"
+         "  def f(self):\n    self.c.publish('t')", "paho.mqtt.client.Client().publish", "network"),
         ("from openai import OpenAI\nOpenAI().chat.completions.create(model='m')",
          "openai.OpenAI().chat.completions.create", "model"),
         ("from anthropic import Anthropic\nc = Anthropic()\nc.with_options(timeout=3).messages.create()",
@@ -275,6 +282,23 @@ def test_the_prototypes_call_without_a_guard_what_the_productions_guard(example:
         assert [(one.path, one.line, one.what, one.guarded_by) for one in calls.found] == [
             ("prototype.py", line, what, guard)
         ]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("import httpx\nURL = 'https://api.openai.com/v1/chat/completions'\ndef f(): httpx.post(URL)", "model"),
+        ("import httpx\nc = httpx.Client(base_url='http://localhost:11434')\ndef f(): c.post('/api/chat')", "model"),
+        ("import requests, os\ndef f(t):\n  requests.post(os.environ['LLM'], json=[{'role': 'user', 'content': t}])",
+         "model"),
+        ("import requests\nclass A:\n  url = 'https://api.anthropic.com/v1'\n  def f(self): requests.post(self.url)",
+         "model"),
+        ("import httpx\nURL = 'https://api.openai.com/v1/models'\ndef f(): httpx.post('https://example.org')", "http"),
+        ("import httpx\ndef f(text): httpx.post('https://example.org/content', json={'content': text})", "http"),
+    ],
+)  # fmt: skip
+def test_a_request_to_a_models_api_is_one_of_a_model(tmp_path: Path, code: str, kind: str) -> None:
+    assert [call.kind for call in read(tmp_path, app=code).found] == [kind]
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:

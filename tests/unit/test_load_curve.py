@@ -52,7 +52,26 @@ def test_first_rate_that_is_too_high_is_lowered() -> None:
 def test_set_rate_is_tried_once_and_slow_rates_are_held_until_enough_records_came() -> None:
     plan = Plan(rate=0.5, factor=1.0, seconds=5)
     assert [step.rate for step in climbed(plan, lambda _: False)] == [0.5]
-    assert plan.length(0.5) == 40
+    assert Climb(plan, 0.25).length(0.5) == 40
+
+
+def test_rate_is_held_long_enough_for_waits_to_tell_a_queue_from_the_commit_interval() -> None:
+    # At twice what it holds, waits rise by half of the time: in 5 s less than by one interval of 3 s.
+    climb = Climb(Plan(seconds=5), 3.0)
+    seconds = climb.length(100)
+    assert seconds == 30
+    assert climb.judge(replace(CALM, rate=100, seconds=seconds, growth=0.5)) == (
+        "the queue grew: waits rose by 15.00 s in 30.0 s"
+    )
+
+
+def test_share_that_fails_is_not_taken_for_worse_by_chance() -> None:
+    climb = Climb(Plan(), 0.25)
+    assert climb.judge(replace(CALM, states={"accepted": 45, "quarantined": 5})) == ""
+    tenth = replace(CALM, arrived=240, stored=240, states={"accepted": 212, "quarantined": 28})
+    assert climb.judge(tenth) == ""
+    many = replace(CALM, arrived=2000, stored=2000, states={"accepted": 1600, "quarantined": 400})
+    assert climb.judge(many) == "20.0% failed or were answered by a fallback; before it was 11.4%"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +83,7 @@ def test_set_rate_is_tried_once_and_slow_rates_are_held_until_enough_records_cam
         ({"p99": 1.2}, "the slowest of a hundred took 1.20 s; the limit is 1.00 s"),
         (
             {"states": {"accepted": 40, "fallback": 10}},
-            "20.0% failed or were answered by a fallback; at first it was 0.0%",
+            "20.0% failed or were answered by a fallback; before it was 0.0%",
         ),
     ],
 )

@@ -74,6 +74,12 @@ def prepare(
     )
 
 
+def made_before(workspace: Path, detected: Detected, *, folder: Path, setup: str = "") -> Path | None:
+    """The interpreter of the environment that ``prepare`` has made in ``folder`` for what is declared, or None."""
+    key = _key(workspace, detected, setup)
+    return folder / key / "bin" / "python" if (folder / f"{key}.done").is_file() else None
+
+
 def _users(workspace: Path, detected: Detected, run: Run) -> Environment | None:
     """The environment in the user's tree, if it has pytest and the dependencies declared there are this commit's."""
     python = detected.user_python

@@ -2,34 +2,64 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nightcrew.cli.names import ticket_id
 from nightcrew.cli.output import OPTIONS, opened, say, show_json, table
-from nightcrew.model.errors import UsageError
+from nightcrew.model.errors import IntegrityError, RepositoryError, UsageError
+
+if TYPE_CHECKING:
+    from nightcrew.crew.project import Project
+    from nightcrew.pipeline.state import State
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Verify, show and export the ledger.")
 APPS = {"audit": app}
+
+
+@contextmanager
+def _audited() -> "Iterator[Project | State]":
+    """The nearest state that has a ledger: the crew's of this repository, or one that only pipelines keep theirs in."""
+    from nightcrew.crew.project import find_root
+    from nightcrew.pipeline.state import find_state
+
+    state = find_state(OPTIONS.repo)
+    try:
+        top = find_root(OPTIONS.repo).resolve()
+    except RepositoryError:
+        top = None
+    if state.directory.parent == top or not state.exists():
+        with opened() as project:
+            yield project
+        return
+    try:
+        yield state
+    finally:
+        state.close()
 
 
 @app.command(epilog="Example: nightcrew audit verify")
 def verify() -> int:
     """Check ledger, database, files, reviewers and the remembered head against each other."""
     from nightcrew.crew.audit import verify as check
+    from nightcrew.crew.audit import verify_state
+    from nightcrew.pipeline.state import State
 
-    with opened() as project:
-        report = check(project)
+    with _audited() as found:
+        report = verify_state(found) if isinstance(found, State) else check(found)
     if OPTIONS.json:
-        show_json(report.plain())
+        show_json({**report.plain(), **({} if report.ok else {"code": IntegrityError.code})})
     else:
         say(
             f"{report.entries} entries: {'everything fits' if report.ok else f'{len(report.broken)} things do not fit'}"
         )
         if report.broken:
             table(("entry", "where", "problem"), [(b.seq, b.where, b.problem) for b in report.broken], empty="")
+            say(f"What to do: nightcrew runbook {IntegrityError.code}")
     return 0 if report.ok else 3
 
 
@@ -37,20 +67,25 @@ def verify() -> int:
 def show(
     limit: Annotated[int, typer.Option(min=1, help="the last so many entries")] = 50,
     subject: Annotated[str | None, typer.Option(help="only about this, such as ticket:T-0001")] = None,
+    number: Annotated[int | None, typer.Option("--entry", min=1, help="only this one, all of it")] = None,
 ) -> None:
     """Show the last entries: who did what to what, when."""
+    from nightcrew.crew.audit import entry
     from nightcrew.crew.audit import show as last
 
-    with opened() as project:
-        found = last(project, limit=limit, subject=subject)
+    with _audited() as of:
+        found = last(of, limit=limit, subject=subject) if number is None else [entry(of, number)]
     if OPTIONS.json:
-        show_json([entry._asdict() for entry in found])
-        return
-    table(
-        ("entry", "at", "who", "what", "subject", "data"),
-        [(e.seq, e.at[:19], e.actor, e.action, e.subject, e.data[:100]) for e in found],
-        empty="There are no entries.",
-    )
+        show_json([one._asdict() for one in found])
+    elif number is not None:
+        for name, value in found[0]._asdict().items():
+            say(f"{name:<8} {value}")
+    else:
+        table(
+            ("entry", "at", "who", "what", "subject", "data"),
+            [(e.seq, e.at[:19], e.actor, e.action, e.subject, e.data[:100]) for e in found],
+            empty="There are no entries.",
+        )
 
 
 @app.command(epilog="Example: nightcrew audit export > ledger.jsonl")
@@ -58,11 +93,11 @@ def export() -> None:
     """Write all entries as JSON lines, each as it was hashed; with --json as one array."""
     from nightcrew.crew.audit import export as lines
 
-    with opened() as project:
+    with _audited() as found:
         if OPTIONS.json:
-            show_json([json.loads(line) for line in lines(project)])
+            show_json([json.loads(line) for line in lines(found)])
             return
-        for line in lines(project):
+        for line in lines(found):
             sys.stdout.buffer.write(line)
 
 

@@ -1,5 +1,6 @@
 """nightcrew drill."""
 
+import difflib
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightcrew.cli.output import OPTIONS, clean, say, show_json, table
-from nightcrew.model.errors import NightcrewError, UsageError
+from nightcrew.model.errors import NightcrewError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from nightcrew.readiness.drills.place import Given
@@ -40,7 +41,7 @@ def drill(
         list[str] | None, typer.Option(help="name of an environment variable that the code needs; may be given again")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="leave the copy where it is, to look at")] = False,
-    seconds: Annotated[float, typer.Option(min=1, help="time limit of one drill")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=1, help="time limit of one drill")] = 180.0,
     game_day: Annotated[
         float | None,
         typer.Option(
@@ -59,24 +60,50 @@ def drill(
         raise UsageError("a game day chooses its faults itself", hint="Leave out --all and names of drills.")
     if not names and not every and game_day is None:
         raise UsageError("no drill is named", hint="Name some, or say --all; see them with: nightcrew drill --list")
-    found = resolve(target, OPTIONS.repo)
+    found = _drillable(resolve(target, OPTIONS.repo))
     given = _given(input_, data or [], env or [])
-    signal.signal(signal.SIGTERM, _ended)  # So that the copy is removed, and what runs in it ended.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _ended)  # So that the copy is removed, and what runs in it ended.
     if game_day is not None:
         from nightcrew.cli.game_day import hold
 
         return hold(found, minutes=game_day, seed=seed, given=given, keep=keep)
     chosen = _chosen(found, () if every else tuple(names or ()))
-    results = []
+    results: list[Result] = []
+    not_kept: NightcrewError | None = None
     for one in chosen:
-        results.append(_done(one, found, seconds, given, keep))
+        result, problem = _done(one, found, seconds, given, keep)
+        results.append(result)
+        not_kept = not_kept or problem
         if not OPTIONS.json:
-            _say(results[-1])
-    return _told(results, all_of_them=every)
+            _say(result, problem)
+    status = _told(results, all_of_them=every)
+    if not_kept is not None:
+        raise not_kept  # What was seen is told, though it cannot be stored, and so proves nothing.
+    return status
+
+
+def _drillable(target: "Target") -> "Target":
+    """The target, if anything can be drilled on it: said once, before the first copy is made."""
+    from nightcrew.readiness.target import CodeTarget, PipelineTarget
+
+    if isinstance(target, CodeTarget):
+        raise UsageError(
+            "a drill needs a pipeline, or a crew: plain code is read, never run",
+            hint="Declare a nightcrew.Pipeline in it, and name it: --target APP.py:NAME",
+        )
+    if isinstance(target, PipelineTarget):
+        _ = target.pipeline  # Its module is imported for its state in any case.
+    return target
+
+
+class _Ended(SystemExit):
+    """Raised when the command is told to end: no exit of the user's code."""
 
 
 def _ended(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)
+    raise _Ended(128 + number)
 
 
 def _given(sample: Path | None, data: list[Path], variables: list[str]) -> "Given":
@@ -96,28 +123,34 @@ def _chosen(target: "Target", names: Sequence[str]) -> "list[Drill]":
     from nightcrew.readiness.drills import own
 
     users: dict[str, Drill] = {one.name: one for one in own.found(target)}
-    wanted = names or (*drills.names(), *users)
+    kind = drills.kind(target)
+    if unknown := [name for name in names if name not in (*drills.names(), *users)]:
+        near = difflib.get_close_matches(unknown[0], (*drills.names(), *users), n=1)
+        said = f"Did you mean {near[0]}? " if near else ""
+        raise NotFoundError(f"there is no drill {unknown[0]}", hint=f"{said}See them with: nightcrew drill --list")
+    wanted = names or (*(name for name, modules in drills.CATALOGUE.items() if kind in modules), *users)
     return [users[name] if name in users else drills.for_target(name, target) for name in wanted]
 
 
-def _done(drill: "Drill", target: "Target", seconds: float, given: "Given", keep: bool) -> "Result":
+def _done(
+    drill: "Drill", target: "Target", seconds: float, given: "Given", keep: bool
+) -> "tuple[Result, NightcrewError | None]":
+    """What came of a drill, and why it cannot be stored, if it cannot."""
     from nightcrew.readiness.drills import running
 
     def tell(text: str) -> None:
-        if not OPTIONS.json:
+        if keep or not OPTIONS.json:  # Where the copy is left is told in any case.
             sys.stderr.write(f"  {clean(text)}\n")
 
     if not OPTIONS.json:
         sys.stderr.write(clean(f"{drill.name}: {drill.title}\n"))
     result = running.run(drill, target, seconds=seconds, given=given, keep=keep, tell=tell)
     if result.outcome == "not_applicable":
-        return result
+        return result, None
     try:
-        return running.keep_result(target, result)
-    except NightcrewError:
-        if not OPTIONS.json:
-            _say(result)  # What was seen is told, though it cannot be stored, and so proves nothing.
-        raise
+        return running.keep_result(target, result), None
+    except NightcrewError as error:
+        return result, error
 
 
 def _told(results: "list[Result]", *, all_of_them: bool) -> int:
@@ -133,28 +166,35 @@ def _told(results: "list[Result]", *, all_of_them: bool) -> int:
     return 0
 
 
-def _say(result: "Result") -> None:
+def _say(result: "Result", problem: NightcrewError | None) -> None:
     say(f"{result.drill}: {_MARKS[result.outcome]}")
     if result.outcome == "not_applicable":
         say(f"  {result.happened}")
         say()
         return
-    say(f"  injected   {result.injected}")
-    say(f"  expected   {result.expected}")
-    say(f"  happened   {result.happened}")
+    _line("injected", result.injected)
+    _line("expected", result.expected)
+    _line("happened", result.happened)
     if result.outcome == "error" and (hint := result.evidence.get("hint")):
-        say(f"  hint       {hint}")
+        _line("hint", hint)
     if result.stood_in:
-        say(f"  stood in   {result.stood_in}")
+        _line("stood in", result.stood_in)
     times = [
         f"{what} after {seconds:.2f} s"
         for what, seconds in (("detected", result.detected_seconds), ("recovered", result.recovered_seconds))
         if seconds is not None
     ]
-    say(f"  took       {', '.join([*times, f'{result.seconds:.1f} s in all'])}")
+    _line("took", ", ".join([*times, f"{result.seconds:.1f} s in all"]))
     if result.entry is not None:
-        say(f"  evidence   entry {result.entry} of the ledger")
+        _line("evidence", f"entry {result.entry} of the ledger")
+    if problem is not None:
+        _line("not kept", str(problem))
     say()
+
+
+def _line(name: str, text: str) -> None:
+    """What the user's code said may have several lines: none of them passes for one of ours."""
+    say(f"  {name:<11}" + text.replace("\n", "\n" + " " * 13))
 
 
 def _counted(results: "list[Result]") -> str:

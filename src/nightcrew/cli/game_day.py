@@ -31,8 +31,8 @@ def hold(target: "Target", *, minutes: float, seed: int | None, given: "Given", 
     if OPTIONS.json:
         show_json(result.plain())
     else:
-        _show(result, chosen)
-    return _STATUS[result.outcome]
+        _show(result, result.evidence.get("seed", chosen))
+    return 130 if "interrupted" in result.evidence else _STATUS[result.outcome]
 
 
 def _show(result: "Result", seed: int) -> None:

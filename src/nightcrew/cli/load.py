@@ -55,6 +55,7 @@ def load(
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="leave the copy where it is, to look at")] = False,
     history: Annotated[bool, typer.Option("--history", help="list the load tests that were run, newest first")] = False,
+    show: Annotated[bool, typer.Option("--show", help="show the curve of the last load test again")] = False,
 ) -> int:
     """Drive a copy of a pipeline at a set or rising rate, find the rate that it holds, and keep the curve."""
     from nightcrew.readiness.drills.place import Given
@@ -67,8 +68,8 @@ def load(
     if to is not None and to < start and rate is None:
         raise UsageError("--to is below --from")
     found = resolve(target, OPTIONS.repo)
-    if history:
-        return _history(found)
+    if history or show:
+        return _history(found) if history else _last(found)
     plan = (
         Plan(rate=start, factor=factor, seconds=seconds, limit=limit, most=to, total=total)
         if rate is None
@@ -86,7 +87,9 @@ def load(
         show_json(made.plain())
     else:
         _show(made)
-    wanted = plan.rate if rate is not None else at_least or 0.0
+    if made.ended_by == running.INTERRUPTED:
+        return 130
+    wanted = max(rate or 0.0, at_least or 0.0)
     return 0 if made.knee is not None and made.knee >= wanted else 1
 
 
@@ -127,11 +130,15 @@ def _said(made: "Load") -> list[str]:
         found.append(f"Knee: it holds {_number(made.knee)} records/s.")
     else:
         found.append(f"No knee was met: it holds {_number(made.knee)} records/s, the highest rate tried.")
-    if made.why_no_more:
-        found.append(f"Above that: {made.why_no_more}.")
+    if made.missed is not None:
+        found.append(f"It does not hold {_number(made.missed.rate)}/s: {made.missed.why_not}.")
     found.append(f"The most that it stored at any rate: {_number(made.capacity)} records/s.")
     if made.limit is not None:
         found.append(f"A rate holds if waits do not rise, p99 is within {_time(made.limit)}, and no more fail.")
+    if made.in_review:
+        found.append(
+            f"{made.in_review:.0%} were held for a person: this is what it takes in, not what people get through."
+        )
     if made.ended_by:
         found.append(f"Ended early: {made.ended_by}.")
     if made.stood_in:
@@ -150,6 +157,20 @@ def _history(target: "Target") -> int:
         return 0
     rows = [(f"{run.started:%Y-%m-%d %H:%M}", *_summed(run.doc), run.entry) for run in found]
     table(("when (UTC)", "knee/s", "most/s", "why no more", "entry"), rows, empty="No load test was run yet.")
+    return 0
+
+
+def _last(target: "Target") -> int:
+    from nightcrew.readiness.load.running import Load, history
+
+    found = history(target, 1)
+    if OPTIONS.json:
+        show_json({**found[0].doc, "entry": found[0].entry} if found else None)
+    elif found:
+        say(f"{found[0].started:%Y-%m-%d %H:%M} UTC")
+        _show(Load.of(found[0]))
+    else:
+        say("No load test was run yet.")
     return 0
 
 

@@ -53,7 +53,7 @@ def plain(project: Project, ticket_id: str) -> list[dict[str, Any]]:
 
 
 def _keys(project: Project) -> Iterator[tuple[str, bytes]]:
-    yield f"keys/nightcrew.{project.service.key_id}.pem", _pem(project.service.public_key)
+    yield f"keys/nightcrew.{project.service.key_id}.pem", pem(project.service.public_key)
     for reviewer in project.anchor.reviewers(project.repository_id):
         yield f"keys/{reviewer.name}.{reviewer.key_id}.{_SUFFIX[reviewer.kind]}", _public(reviewer)
 
@@ -67,10 +67,11 @@ _SUFFIX = {
 
 
 def _public(reviewer: Reviewer) -> bytes:
-    return _pem(reviewer.public_key) if reviewer.kind is SignerKind.PASSPHRASE else reviewer.public_key + b"\n"
+    return pem(reviewer.public_key) if reviewer.kind is SignerKind.PASSPHRASE else reviewer.public_key + b"\n"
 
 
-def _pem(public_key: bytes) -> bytes:
+def pem(public_key: bytes) -> bytes:
+    """An Ed25519 public key as other tools read it."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 

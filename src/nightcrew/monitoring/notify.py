@@ -44,7 +44,7 @@ def notify(urls: Sequence[str], title: str, body: str, *, within: float = TIMEOU
         return [f"no message was sent to {len(urls)} addresses: apprise is not installed (pip install apprise)"]
     title, body = _cut(title, MAX_TITLE, "..."), _cut(body, MAX_BODY, _CUT)
     until = time.monotonic() + within
-    sendings = [_Sending.begin(url, number, title, body, within) for number, url in enumerate(urls, start=1)]
+    sendings = [_Sending.begin(url, number, title, body) for number, url in enumerate(urls, start=1)]
     problems = [one.problem(until) for one in sendings]
     return [problem for problem in problems if problem is not None]
 
@@ -62,14 +62,12 @@ class _Sending:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def begin(cls, url: str, number: int, title: str, body: str, within: float) -> "_Sending":
+    def begin(cls, url: str, number: int, title: str, body: str) -> "_Sending":
         """Send it in a thread that nobody has to wait for."""
         made = cls(number)
         known = _on_their_way.get(url)
         if known is None or not known.is_alive():
-            thread = threading.Thread(
-                target=made._run, args=(url, title, body, within), name=f"notify {number}", daemon=True
-            )
+            thread = threading.Thread(target=made._run, args=(url, title, body), name=f"notify {number}", daemon=True)
             _on_their_way[url] = made._thread = thread
             thread.start()
         return made
@@ -83,14 +81,14 @@ class _Sending:
             return f"address {self._number} did not come to an end in time"
         return self._result
 
-    def _run(self, url: str, title: str, body: str, within: float) -> None:
+    def _run(self, url: str, title: str, body: str) -> None:
         with _logs_withheld() as statuses:
-            problem = _send(url, self._number, title, body, within)
+            problem = _send(url, self._number, title, body)
         self._result = f"{problem} (status {statuses[-1]})" if problem is not None and statuses else problem
         _on_their_way.pop(url, None)
 
 
-def _send(url: str, number: int, title: str, body: str, within: float) -> str | None:
+def _send(url: str, number: int, title: str, body: str) -> str | None:
     """Send to one address; the problem, or None."""
     from apprise import Apprise, AppriseAsset, NotifyFormat
 
@@ -104,7 +102,8 @@ def _send(url: str, number: int, title: str, body: str, within: float) -> str | 
         channel = Apprise(asset=asset)
         channel.add(service)
         name = f"{name}, {service.service_name} at {_public_part(channel.urls(privacy=True)[0])}"
-        result = channel.notify(body=body, title=title, body_format=NotifyFormat.TEXT, timeout=within)
+        # Without a time limit of its own: with one it gives up and leaves its sending running, which we could not know.
+        result = channel.notify(body=body, title=title, body_format=NotifyFormat.TEXT)
         return None if result else f"{name}, did not take the message"
     except Exception as error:
         # Some hundred plug-ins by as many people: whatever one of them raises, the others get the message. Its text is

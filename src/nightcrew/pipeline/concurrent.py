@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 
 from nightcrew.pipeline.chain import Made
 from nightcrew.pipeline.flight import Flight
@@ -165,6 +166,7 @@ class ConcurrentRun:
     async def _commit(self, *, done: bool) -> None:
         through, self._through = self._through, []
         rows = [entry for entry in through if not entry.skip]
+        prefix = self._prefix(through)  # Here, and not in the writer's thread: more are read while it writes.
         before = self.progress
         after = Progress(before.position, before.seen, before.repeated, done)
 
@@ -175,7 +177,7 @@ class ConcurrentRun:
                 entry.committed = True
             # Counted anew if the transaction is run a second time.
             after.position, after.seen, after.repeated = before.position, before.seen, before.repeated
-            for entry in self._prefix():
+            for entry in prefix:
                 after.position = entry.end
                 after.seen += entry.skip != "foreign"
                 after.repeated += entry.skip == "repeated"
@@ -215,12 +217,10 @@ class ConcurrentRun:
         self.work.measuring.committed(rows, again)
         return refused(rows)
 
-    def _prefix(self) -> Iterator[_Entry]:
-        """The records, from the oldest on, that are all committed: a resumed run begins after them."""
-        for entry in self._entries:
-            if not entry.committed:
-                return
-            yield entry
+    def _prefix(self, through: list[_Entry]) -> list[_Entry]:
+        """The records, from the oldest on, that are all committed with ``through``: a resumed run begins after them."""
+        now = {id(entry) for entry in through}
+        return list(takewhile(lambda entry: entry.committed or id(entry) in now, self._entries))
 
 
 async def _each(records: Iterator[Ready] | AsyncIterator[Ready]) -> AsyncIterator[Ready]:

@@ -10,6 +10,7 @@ from nightcrew.monitoring.alerts.routing import addresses, files_tickets, routes
 from nightcrew.readiness import runbook
 from nightcrew.readiness.looks import Look
 
+_SHOWN = 3
 _ALWAYS = ("disk:*", "channel:*", "desk:human")
 
 
@@ -21,23 +22,34 @@ def look_at_alerts(look: Look, settings: Settings, subjects: tuple[str, ...], ro
     else:
         look.gap("every alert rule about it is off", "Switch some on again: [alerts] disabled", SETTINGS_FILE)
     taken: list[str] = []
+    untold: list[str] = []
     problems: list[str] = []
     for rule in rules:
-        for route in routes_of(settings, rule.severity, rule):
-            for channel in route:
-                found = addresses(settings, channel, root=root)
-                if files_tickets(settings, channel) or found.urls:
-                    taken.append(channel)
-                else:
-                    problems.append(f"{channel}: {found.problem}" if found.problem else f"{channel} has no address")
+        told, silent = False, list[str]()
+        for channel in dict.fromkeys(name for route in routes_of(settings, rule.severity, rule) for name in route):
+            found = addresses(settings, channel, root=root)
+            if files_tickets(settings, channel) or found.urls:
+                taken.append(channel)
+                told = True
+            else:
+                silent.append(f"the channel {channel}: {found.problem or 'it has no address'}")
+        if not told:
+            untold.append(rule.name)
+            problems += silent
     if taken:
         look.setting(f"messages go to {', '.join(dict.fromkeys(taken))}")
-    elif rules:
+    if untold:
+        what = "an alert fires" if not taken else f"{untold[0]} fires" if len(untold) == 1 else f"{_some(untold)} fire"
         look.gap(
-            f"nobody is told when one fires ({'; '.join(dict.fromkeys(problems)) or 'there is no channel'})",
+            f"nobody is told when {what} ({'; '.join(dict.fromkeys(problems)) or 'there is no channel'})",
             f"Name an address in the variable {settings.notify.urls_env}, or a [[channel]]; try: nightcrew alerts test",
             SETTINGS_FILE,
         )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def look_at_runbooks(look: Look, settings: Settings) -> None:

@@ -70,13 +70,14 @@ class Evidence(Document):
     """One thing that speaks for a box.
 
     ``kind``: a ``drill`` that passed, a ``setting``, ``code`` that was read, a ``file`` that is there, an entry of the
-    ``ledger``. ``at`` is when it was so; ``entry`` the number of the ledger's entry that says so.
+    ``ledger``. ``at`` is when it was so; ``entry`` the number of the ledger's entry that says so, ``sha256`` its hash.
     """
 
     kind: Literal["drill", "setting", "code", "file", "ledger"]
     detail: str
     at: datetime | None = None
     entry: int | None = None
+    sha256: str = ""
 
 
 class BoxState(Document):

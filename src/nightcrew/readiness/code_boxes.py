@@ -25,7 +25,7 @@ def look_at_code(path: Path, root: Path) -> dict[Box, Look]:
     _reviews(looks[Box.REVIEWS], answers)
     _fallbacks(looks[Box.FALLBACKS], [call for call in calls.found if call.kind in _CRITICAL], source)
     found = around(root, {path.stem})
-    look_at_tests(looks[Box.TESTS], found, path.stem, load=False)
+    look_at_tests(looks[Box.TESTS], found, path.stem, "APP.py:NAME", load=False)
     _runbooks(looks[Box.RUNBOOKS], [relative(one, found.top) for one in found.runbooks], calls, here)
     return looks
 

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import nightcrew
 from nightcrew.model.canonical import canonical_json
+from nightcrew.readiness.material import UNREADABLE, parts_of, parts_of_playbook
 
 _BESIDE = ("nightcrew.toml", "pyproject.toml", "requirements.txt", "uv.lock", "poetry.lock")
-UNREADABLE = (SyntaxError, ValueError, OSError, RecursionError, MemoryError)
-"""What reading and parsing a file raises that is not Python, or that nests too deeply for the parser."""
 _CI = (".github/workflows/*.yml", ".github/workflows/*.yaml", ".gitlab-ci.yml")
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The SHA-256 of each material part, by its name: a path relative to the target, ``playbook``, ``nightcrew``."""
+    """The SHA-256 of each material part, by its name.
+
+    A path relative to the target, for settings with the one that is meant (``nightcrew.toml, alerts.every_seconds``);
+    a rule of the playbook (``playbook, gates.severity``); ``nightcrew``.
+    """
 
     parts: Mapping[str, str]
 
@@ -40,7 +43,7 @@ class Fingerprint:
 
 def of_crew(root: Path, playbook_text: str) -> Fingerprint:
     """Of the crew on a repository: settings, playbook, CI, nightcrew. What the crew works on is not part of it."""
-    parts = {"playbook": _hash(playbook_text.encode()), "nightcrew": own_digest()}
+    parts = {**parts_of_playbook(playbook_text), "nightcrew": own_digest()}
     for pattern in ("nightcrew.toml", *_CI):
         parts.update(_files(root, sorted(root.glob(pattern))))
     return Fingerprint(parts)
@@ -90,11 +93,11 @@ def own_digest() -> str:
 
 
 def _files(root: Path, files: Iterable[Path]) -> dict[str, str]:
-    return {Path(os.path.relpath(file, root)).as_posix(): _hash(file.read_bytes()) for file in files if file.is_file()}
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    parts: dict[str, str] = {}
+    for file in files:
+        if file.is_file():
+            parts.update(parts_of(Path(os.path.relpath(file, root)).as_posix(), file))
+    return parts
 
 
 def _imports(path: Path, root: Path) -> Iterator[Path]:

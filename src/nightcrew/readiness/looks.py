@@ -14,6 +14,8 @@ class Look:
     evidence: list[Evidence] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     needless: str = ""
+    outdated: str = ""
+    """What was shown of it before something changed, and has to be shown again."""
 
     def code(self, detail: str) -> None:
         """The source says so."""

@@ -34,20 +34,26 @@ def around(root: Path, modules: set[str]) -> Around:
     """What lies in ``root``, in its repository's CI, and beside it in folders of tests and documentation."""
     top = _top(root)
     names = "|".join(map(re.escape, sorted(modules)))
-    imported = re.compile(rf"^\s*(?:from|import)\s[^#\n]*\b(?:{names})\b", re.MULTILINE)
-    tests = [path for path in _tests(root, top) if imported.search(_text(path))]
     named = re.compile(rf"\b(?:{names})\.py\b")
     ci = [path for place in dict.fromkeys((root, top)) for pattern in _CI for path in sorted(place.glob(pattern))]
-    return Around(top, tuple(dict.fromkeys(tests)), tuple(ci), tuple(_runbooks(root, top, named)))
+    return Around(top, _importing(root, top, names), tuple(ci), tuple(_runbooks(root, top, named)))
 
 
 def tests_of(path: Path, root: Path) -> tuple[Path, ...]:
     """The tests that import the module ``path``."""
-    return around(root, {path.stem if path.name != "__init__.py" else path.parent.name}).tests
+    return _importing(root, _top(root), re.escape(path.stem if path.name != "__init__.py" else path.parent.name))
 
 
-def look_at_tests(look: Look, found: Around, label: str, *, load: bool) -> None:
-    """Tests that know the code, one of them from end to end, CI that runs them; ``load``: a load test was run."""
+def _importing(root: Path, top: Path, names: str) -> tuple[Path, ...]:
+    imported = re.compile(rf"^\s*(?:from|import)\s[^#\n]*\b(?:{names})\b", re.MULTILINE)
+    return tuple(dict.fromkeys(path for path in _tests(root, top) if imported.search(_text(path))))
+
+
+def look_at_tests(look: Look, found: Around, label: str, target: str, *, load: bool) -> None:
+    """Tests that know the code, one of them from end to end, CI that runs them; ``load``: a load test was run.
+
+    ``label`` is what tests import, ``target`` what a load test is given.
+    """
     ci = [path for path in found.ci if _TESTS_RUN.search(_text(path))]
     smoke = [path for path in (*found.tests, *found.ci) if _SMOKE.search(_text(path))]
     loads = [path for path in (*found.tests, *found.ci) if _LOAD.search(_text(path))]
@@ -66,7 +72,7 @@ def look_at_tests(look: Look, found: Around, label: str, *, load: bool) -> None:
     if loads:
         look.file(f"a load test: {relative(loads[0], found.top)}")
     elif not load:
-        look.gap("it was never run under load", "Find its limit: nightcrew load APP.py:NAME --input FILE --rising")
+        look.gap("it was never run under load", f"Find its limit: nightcrew load {target} --input FILE --rising")
 
 
 def ci_that_tests(root: Path) -> str | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nightcrew.monitoring.alerts.configured import SETTINGS_FILE, read_settings
 from nightcrew.readiness.alerting_box import look_at_alerts, look_at_runbooks
-from nightcrew.readiness.boxes import Box
+from nightcrew.readiness.boxes import Box, Evidence
 from nightcrew.readiness.calls import Calls, find_calls, own_files
 from nightcrew.readiness.code_boxes import look_at_calls
 from nightcrew.readiness.declared import Declared, DeclaredStep, declared
@@ -18,8 +18,11 @@ _CRITICAL = frozenset(("model", "prediction", "http", "cloud", "network", "proce
 _WAITS = frozenset(("model", "http"))
 
 
-def look_at_pipeline(target: PipelineTarget, *, load: str) -> dict[Box, Look]:
-    """What a pipeline says of each box; its module is imported. ``load``: what is known of its last load test."""
+def look_at_pipeline(target: PipelineTarget, *, load: Evidence | None, outdated: str) -> dict[Box, Look]:
+    """What a pipeline says of each box; its module is imported.
+
+    ``load``: its last load test; ``outdated``: what of the code was another then, in words.
+    """
     looks = {box: Look(box) for box in Box}
     pipeline, root = target.pipeline, target.root
     found = declared(pipeline, target.path, target.name)
@@ -33,7 +36,7 @@ def look_at_pipeline(target: PipelineTarget, *, load: str) -> dict[Box, Look]:
     if pipeline.contract is None:
         looks[Box.INPUTS].gap(
             "it takes any JSON: no contract says what a record must be",
-            "Pipeline(record=MODEL); or have it proposed: nightcrew init --pipeline APP.py:NAME --input FILE",
+            f"Pipeline(record=MODEL); or have it proposed: nightcrew init --pipeline {target.typed} --input FILE",
             here, found.line,
         )  # fmt: skip
     else:
@@ -46,9 +49,10 @@ def look_at_pipeline(target: PipelineTarget, *, load: str) -> dict[Box, Look]:
     _reviews(looks[Box.REVIEWS], found, here)
     _fallbacks(looks[Box.FALLBACKS], found.steps, reached, root)
     beside = around(root, {target.path.stem if target.path.name != "__init__.py" else target.path.parent.name})
-    look_at_tests(looks[Box.TESTS], beside, target.module or target.path.stem, load=bool(load))
-    if load:
-        looks[Box.TESTS].code(load)
+    look_at_tests(looks[Box.TESTS], beside, target.module or target.path.stem, target.typed, load=load is not None)
+    if load is not None:
+        looks[Box.TESTS].evidence.append(load)
+        looks[Box.TESTS].outdated = outdated
     look_at_runbooks(looks[Box.RUNBOOKS], settings)
     return looks
 

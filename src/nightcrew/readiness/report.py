@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from nightcrew.approvals import TrustAnchor
-from nightcrew.approvals.service import service_signer
+from nightcrew.approvals.service import service_public_key, service_signer
 from nightcrew.checks.text import plain_text
 from nightcrew.crew.published import write_atomically
 from nightcrew.model.errors import IntegrityError, UsageError
 from nightcrew.readiness.boxes import BoxState, Evidence
 from nightcrew.readiness.checklist import Checklist
 from nightcrew.readiness.drills.running import opened
-from nightcrew.readiness.statement import Page, ReadinessPredicate, predicate_of, sign, verify
+from nightcrew.readiness.statement import VOID, Page, ReadinessPredicate, predicate_of, sign, verify
 from nightcrew.readiness.target import CodeTarget, PipelineTarget, Target
 from nightcrew.store import ledger
 
@@ -27,7 +27,7 @@ _STATUS = {"proven": "proven", "configured": "configured", "missing": "missing",
 def write(target: Target, found: Checklist, path: Path) -> None:
     """Write the signed report of a checklist: HTML if the name ends so, else Markdown; the ledger has its digest."""
     anchor = _anchor(target)
-    predicate = predicate_of(found, _repository(target))
+    predicate = predicate_of(found, repository(target))
     key = service_signer(anchor.directory).key_id
     page = _html(predicate, key) if path.suffix == ".html" else _markdown(predicate, key)
     envelope = sign(predicate, page, anchor)
@@ -39,33 +39,72 @@ def write(target: Target, found: Checklist, path: Path) -> None:
     write_atomically(path.absolute(), page.whole(envelope).encode())
 
 
-def read(path: Path, anchor: TrustAnchor) -> ReadinessPredicate:
-    """What a report says, if it is genuine. Raises IntegrityError if not, UsageError for a file that is none."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+def read(path: Path, anchor: TrustAnchor, key: Path | None = None) -> ReadinessPredicate:
+    """What a report says, if it is genuine: signed by nightcrew's key here, or by the public ``key`` in a file.
+
+    Raises IntegrityError if not, UsageError for a file that is none.
+    """
+    public_key = service_public_key(anchor.directory) if key is None else _public_key(key)
+    if public_key is None:
+        raise IntegrityError(
+            "nightcrew has no key of its own here, so it signed no report",
+            hint="Name the public key of the nightcrew that did: --key FILE",
+        )
+    data = _bytes(path)
     if len(data) > _MAX_BYTES:
         raise UsageError(f"{path} is larger than any report")
     begin, end = _MARKS[".html" if path.suffix == ".html" else ".md"]
-    text = data.decode("utf-8", "replace")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise IntegrityError(f"{path} is not as it was written: it is not UTF-8", hint=VOID) from None
     before, found, rest = text.rpartition(begin)
     envelope, closed, after = rest.partition(end)
     if not found or not closed:
-        raise IntegrityError(f"{path} has no signed statement in it")
-    return verify(envelope.encode(), Page(before + begin, end + after), anchor)
+        raise IntegrityError(f"{path} has no signed statement in it", hint=VOID)
+    return verify(envelope.encode(), Page(before + begin, end + after), public_key)
+
+
+def write_public_key(path: Path) -> str:
+    """Write the public key that reports are checked with; gives its id."""
+    from nightcrew.crew.attestations import pem
+
+    signer = service_signer(TrustAnchor.of_user().directory)
+    write_atomically(path.absolute(), pem(signer.public_key))
+    return signer.key_id
+
+
+def repository(target: Target) -> str:
+    """The hash of the first entry of the ledger of a target; empty if there is none. Nothing is made."""
+    if isinstance(target, PipelineTarget):
+        return target.pipeline.state.repository_id if target.pipeline.state.exists() else ""
+    return "" if isinstance(target, CodeTarget) else target.project.repository_id
+
+
+def _public_key(path: Path) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(_bytes(path))
+    except ValueError:
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise UsageError(f"{path} is no Ed25519 public key", hint="It is written by: nightcrew ready --public-key FILE")
+    return key.public_bytes_raw()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _anchor(target: Target) -> TrustAnchor:
     if isinstance(target, PipelineTarget):
         return target.pipeline.state.anchor
     return TrustAnchor.of_user() if isinstance(target, CodeTarget) else target.project.anchor
-
-
-def _repository(target: Target) -> str:
-    if isinstance(target, PipelineTarget):
-        return target.pipeline.state.repository_id
-    return "" if isinstance(target, CodeTarget) else target.project.repository_id
 
 
 def _markdown(predicate: ReadinessPredicate, key: str) -> Page:
@@ -104,7 +143,8 @@ def _html(predicate: ReadinessPredicate, key: str) -> Page:
 
 def _evidence(one: Evidence) -> str:
     at = f" ({one.at:%Y-%m-%d %H:%M} UTC)" if one.at is not None else ""
-    entry = f", entry {one.entry} of the ledger" if one.entry is not None else ""
+    digest = f" (SHA-256 {one.sha256})" if one.sha256 else ""
+    entry = f", entry {one.entry} of the ledger{digest}" if one.entry is not None else ""
     return f"{one.kind}: {one.detail}{at}{entry}"
 
 
@@ -132,7 +172,8 @@ def _signed(predicate: ReadinessPredicate, key: str) -> str:
     of = f" Entries are those of the ledger that begins with {predicate.repository}." if predicate.repository else ""
     return (
         f"Signed by nightcrew's own key {key} (Ed25519, an in-toto Statement in a DSSE envelope) over the parts above"
-        f" and this text.{of} `nightcrew audit attestations` writes out the public key."
+        f" and this text.{of} `nightcrew ready --public-key FILE` writes out the public key, with which"
+        f" `nightcrew ready --verify FILE --key KEY` checks it anywhere."
     )
 
 

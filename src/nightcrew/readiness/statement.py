@@ -13,7 +13,6 @@ from pydantic import Field, PlainSerializer
 
 import nightcrew
 from nightcrew.approvals import TrustAnchor, service_signer
-from nightcrew.approvals.service import service_public_key
 from nightcrew.approvals.signer import key_id_of, verify_signature
 from nightcrew.model.canonical import canonical_json, sha256_hex
 from nightcrew.model.clock import isoformat
@@ -36,6 +35,7 @@ from nightcrew.readiness.checklist import Checklist
 from nightcrew.readiness.fingerprint import Fingerprint
 
 PREDICATE = "urn:nightcrew:readiness:v1"
+VOID = "It proves nothing. Have it written again: nightcrew ready TARGET --report FILE"
 _Time = Annotated[datetime, PlainSerializer(isoformat, when_used="json")]
 
 
@@ -105,27 +105,27 @@ def sign(predicate: ReadinessPredicate, page: Page, anchor: TrustAnchor) -> Enve
     return envelope_of(payload, [(signer.key_id, signer.sign(pae(PAYLOAD_TYPE, payload)))])
 
 
-def verify(envelope: bytes, page: Page, anchor: TrustAnchor) -> ReadinessPredicate:
-    """What the report says, if nightcrew signed exactly this text. Raises IntegrityError that says why not."""
+def verify(envelope: bytes, page: Page, public_key: bytes) -> ReadinessPredicate:
+    """What the report says, if exactly this text was signed by this key. Raises IntegrityError that says why not."""
     try:
         read = read_envelope(envelope, source="the report's envelope")
     except DocumentError as error:
-        raise IntegrityError(str(error)) from None
-    public_key = service_public_key(anchor.directory)
-    if public_key is None:
-        raise IntegrityError("nightcrew has no key of its own here, so it signed no report")
+        raise IntegrityError(str(error), hint=VOID) from None
+    if read.encode() != envelope:
+        raise IntegrityError("the envelope is not in its own encoding", hint=VOID)
     if [signature.keyid for signature in read.signatures] != [key_id_of(public_key)]:
-        raise IntegrityError("the report is not signed by the key of this nightcrew")
+        signer = ", ".join(signature.keyid for signature in read.signatures)
+        raise IntegrityError(f"the report is signed by {signer}, not by {key_id_of(public_key)}", hint=VOID)
     if not verify_signature(SignerKind.SERVICE, public_key, read.signed_bytes(), read.signatures[0].value()):
-        raise IntegrityError("the signature of the report does not verify")
+        raise IntegrityError("the signature of the report does not verify", hint=VOID)
     try:
         statement = ReadinessStatement.read(read_json(read.body(), source="the report"), source="the report")
     except DocumentError as error:
-        raise IntegrityError(f"what was signed is no readiness report: {error}") from None
+        raise IntegrityError(f"what was signed is no readiness report: {error}", hint=VOID) from None
     if read.payloadType != PAYLOAD_TYPE or statement.payload() != read.body():
-        raise IntegrityError("what was signed is no readiness report in its own encoding")
+        raise IntegrityError("what was signed is no readiness report in its own encoding", hint=VOID)
     if statement.subject != _subjects(statement.predicate, page.sha256):
-        raise IntegrityError("the text of the report is not the one that was signed")
+        raise IntegrityError("the text of the report is not the one that was signed", hint=VOID)
     return statement.predicate
 
 

@@ -1,6 +1,8 @@
 """What readiness is asked of: the crew on a repository, a pipeline, or plain code that is neither yet."""
 
+import ast
 import importlib.util
+import os
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -8,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightcrew.model.errors import UsageError
+from nightcrew.model.errors import ConfigurationError, NightcrewError, UsageError
 from nightcrew.readiness.fingerprint import Fingerprint, of_crew, of_modules
+from nightcrew.readiness.material import UNREADABLE
 
 if TYPE_CHECKING:
     from nightcrew.crew.project import Project
@@ -65,23 +68,43 @@ class PipelineTarget:
         return f"{self.module or self.path}:{self.name}"
 
     @property
+    def typed(self) -> str:
+        """As a person names it to a command, in the folder of the application."""
+        return f"{self.module or self.path.name}:{self.name}"
+
+    @property
     def label(self) -> str:
-        """What results are stored under."""
-        return f"pipeline:{self.name}"
+        """What results are stored under: where it lies below the folder of its state, and its name there.
+
+        One state may be that of many applications.
+        """
+        place = Path(os.path.relpath(self.root.resolve(), _home(self.home.resolve())))
+        return f"pipeline:{(place / (self.module or self.path.name)).as_posix()}:{self.name}"
 
     @cached_property
     def pipeline(self) -> "Pipeline":
-        """The pipeline, imported into this process: runs the user's module, as ``nightcrew run`` does."""
+        """The pipeline, imported into this process: runs the user's module, as ``nightcrew run`` does.
+
+        Raises ConfigurationError if the module does not let itself be imported.
+        """
         from nightcrew.pipeline.loading import load
 
         with redirect_stdout(sys.stderr):  # What the module prints is no part of what a command answers.
-            pipeline = load(self.spec)
+            try:
+                pipeline = load(self.spec)
+            except NightcrewError:
+                raise
+            except (Exception, SystemExit) as error:
+                if isinstance(error, SystemExit) and type(error) is not SystemExit:
+                    raise  # It is this process that was told to end.
+                said = f"{self.spec} cannot be imported: {type(error).__name__}: {error}"
+                raise ConfigurationError(said, hint="Mend it, or set what it needs of the environment.") from error
         pipeline.use_default(state=self.home)
         return pipeline
 
     def fingerprint(self) -> Fingerprint:
         """What a result holds for: its own modules and tests, settings, nightcrew. Nothing is imported."""
-        settings = tuple(_settings_of(start.resolve()) for start in (self.root, self.home))
+        settings = tuple(_home(start.resolve()) / "nightcrew.toml" for start in (self.root, self.home))
         return of_modules(self.path, self.root, settings)
 
 
@@ -106,9 +129,9 @@ class CodeTarget:
         return of_modules(self.path, self.root)
 
 
-def _settings_of(start: Path) -> Path:
-    """The settings that count in a folder: beside the nearest state in it or above it, as ``find_state`` looks."""
-    return next((at for at in (start, *start.parents) if (at / ".nightcrew").is_dir()), start) / "nightcrew.toml"
+def _home(start: Path) -> Path:
+    """The folder whose state and settings count in a folder: the nearest with a state, as ``find_state`` looks."""
+    return next((at for at in (start, *start.parents) if (at / ".nightcrew").is_dir()), start)
 
 
 Target = CrewTarget | PipelineTarget | CodeTarget
@@ -118,7 +141,8 @@ def resolve(text: str, repo: Path) -> Target:
     """The target that ``text`` names: paths from the current directory, state from ``repo``. Nothing is imported.
 
     Empty: the crew of ``repo``; a folder: the crew of the repository around it. ``APP.py:NAME`` or
-    ``package.module:NAME``: a pipeline. ``APP.py``: plain code. Raises UsageError, and what opening a project raises.
+    ``package.module:NAME``: a pipeline. ``APP.py``, in which none is declared: plain code. Raises UsageError, and what
+    opening a project raises.
     """
     place, colon, name = text.rpartition(":")
     if colon and name.isidentifier() and place:
@@ -131,6 +155,11 @@ def resolve(text: str, repo: Path) -> Target:
     if path.suffix == ".py":
         if not path.is_file():
             raise UsageError(f"there is no file {text}")
+        if names := _pipelines(path):
+            raise UsageError(
+                f"{text} declares {'a pipeline' if len(names) == 1 else 'pipelines'}: {', '.join(names)}",
+                hint=f"Name it: {text}:{names[0]}",
+            )
         return CodeTarget(path.resolve())
     raise UsageError(
         f"{text!r} is no target", hint="Name a folder (its crew), APP.py:NAME (a pipeline) or APP.py (plain code)."
@@ -144,6 +173,27 @@ def _pipeline(place: str, name: str, repo: Path) -> PipelineTarget:
             raise UsageError(f"there is no file {place}")
         return PipelineTarget(path.resolve(), name, home=repo)
     return PipelineTarget(_module(place).resolve(), name, place, repo)
+
+
+def _pipelines(path: Path) -> list[str]:
+    """The names at the top of a file that are given a ``nightcrew.Pipeline``; read from its source."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except UNREADABLE:
+        return []
+    makers = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            makers |= {f"{one.asname or one.name}.Pipeline" for one in node.names if one.name == "nightcrew"}
+        elif isinstance(node, ast.ImportFrom) and node.module == "nightcrew":
+            makers |= {one.asname or one.name for one in node.names if one.name == "Pipeline"}
+    return [
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in makers
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
 
 
 def _module(name: str) -> Path:

@@ -123,7 +123,7 @@ def _explain_driver(error: BaseException, where: str) -> NightcrewError | None:
     if "readonly" in lowered or "unable to open" in lowered or isinstance(error, OSError):
         return _cannot_write(place, text)
     if "locked" in lowered:
-        return BusyError(f"another process has held {place} for {BUSY_TIMEOUT_MS // 1000} seconds")
+        return BusyError(f"another process has held {place} for {BUSY_TIMEOUT_MS / 1000:g} seconds")
     if "authentication" in lowered or ("does not exist" in lowered and "database" in lowered):
         return ConfigurationError(f"cannot connect to {place}: {text}")
     if isinstance(error, sqlite3.OperationalError) or type(error).__name__ == "OperationalError":

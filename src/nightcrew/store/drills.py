@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from sqlalchemy import Table, func, insert, select
 
 from nightcrew.model.canonical import digest
+from nightcrew.model.errors import IntegrityError
 from nightcrew.store import ledger, rows
 from nightcrew.store.schema_outside import drill_runs, load_runs
 from nightcrew.store.store import Tx
@@ -69,6 +71,17 @@ def latest(tx: Tx, target: str) -> dict[str, DrillRun]:
     newest = select(func.max(drill_runs.c.id)).where(drill_runs.c.target == target).group_by(drill_runs.c.drill)
     query = select(drill_runs).where(drill_runs.c.id.in_(newest)).order_by(drill_runs.c.drill)
     return {row["drill"]: _run(row) for row in tx.connection.execute(query).mappings()}
+
+
+def last(tx: Tx, limit: int) -> builtins.list[DrillRun]:
+    """The last result of each drill of each target, the newest first; those that cannot be read are left out."""
+    newest = select(func.max(drill_runs.c.id)).group_by(drill_runs.c.target, drill_runs.c.drill)
+    query = select(drill_runs).where(drill_runs.c.id.in_(newest)).order_by(drill_runs.c.id.desc()).limit(limit)
+    found = []
+    for row in tx.connection.execute(query).mappings():
+        with suppress(IntegrityError):
+            found.append(_run(row))
+    return found
 
 
 def is_vouched(tx: Tx, run: DrillRun) -> bool:

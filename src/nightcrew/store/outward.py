@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Float, MetaData, Table, Text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from nightcrew.store.connection import create_database_engine, database_errors, is_sqlite
 
@@ -26,7 +26,11 @@ def upsert(url: str, name: str, rows: Sequence[Mapping[str, Any]]) -> int:
         Column("made_by", Text, nullable=False),
         Column("notice", Text, nullable=False),
     )
-    insert: Any = sqlite.insert if is_sqlite(url) else postgresql.insert
+    insert: Any = sqlite.insert
+    if not is_sqlite(url):
+        from sqlalchemy.dialects import postgresql  # a tenth of every start, and most have no use for it
+
+        insert = postgresql.insert
     engine = create_database_engine(url)
     try:
         with database_errors(url), engine.begin() as connection:

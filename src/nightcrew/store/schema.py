@@ -1,6 +1,8 @@
 """The tables of nightcrew's own state, valid on SQLite and on Postgres.
 
 Times are RFC 3339 text in UTC with microseconds, so that they sort as text; lists and documents are canonical JSON.
+Tables are made by the migrations, which say of partial indexes what they hold on Postgres too: said here, it would
+import that dialect, and all its drivers, at every start.
 """
 
 from sqlalchemy import (
@@ -338,10 +340,10 @@ outcomes = Table(
     UniqueConstraint("pipeline", "key"),
     # Only the few that are not settled are found by state: an index over all would cost each record a write.
     Index("ix_outcomes_batch", "batch"),
-    Index("ix_outcomes_open", "pipeline", "state", "next_at", sqlite_where=OPEN, postgresql_where=OPEN),
-    Index("ix_outcomes_kind", "pipeline", "state", "kind", sqlite_where=OPEN, postgresql_where=OPEN),
+    Index("ix_outcomes_open", "pipeline", "state", "next_at", sqlite_where=OPEN),
+    Index("ix_outcomes_kind", "pipeline", "state", "kind", sqlite_where=OPEN),
     # Those that failed, by the time of it: a batch's number grows with that.
-    Index("ix_outcomes_failed", "batch", "id", "pipeline", "kind", sqlite_where=FAILED, postgresql_where=FAILED),
+    Index("ix_outcomes_failed", "batch", "id", "pipeline", "kind", sqlite_where=FAILED),
 )
 
 batches = Table(
@@ -448,7 +450,7 @@ alerts = Table(
     Column("clear_since", Text),
     Column("escalated", Integer, nullable=False),
     Column("told", Text),
-    Index("ix_alerts_open", "rule", "subject", unique=True, sqlite_where=UNRESOLVED, postgresql_where=UNRESOLVED),
+    Index("ix_alerts_open", "rule", "subject", unique=True, sqlite_where=UNRESOLVED),
 )
 
 alert_messages = Table(

@@ -1,6 +1,6 @@
 """The tables of what reaches beyond one night: schedules, memory elsewhere, forges, effects due, drills, load tests."""
 
-from sqlalchemy import BigInteger, Column, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text, UniqueConstraint
 
 from nightcrew.store.metadata import BIG_KEY, metadata
 
@@ -86,13 +86,14 @@ drill_runs = Table(
     "drill_runs",
     metadata,
     Column("id", BIG_KEY, primary_key=True),
-    Column("target", Text, nullable=False, index=True),
+    Column("target", Text, nullable=False),
     Column("drill", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("started", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("doc", Text, nullable=False),
     Column("entry", BigInteger, nullable=False),
+    Index("ix_drill_runs_drill", "target", "drill"),
 )
 
 load_runs = Table(

@@ -3,10 +3,10 @@
 import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, delete, func, insert, select, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from nightcrew.store import schema
 from nightcrew.store.rows import from_json, to_json
@@ -80,8 +80,12 @@ def put(tx: Tx, points: Sequence[Point]) -> None:
     """Write points over what the same writers wrote of the same spans before."""
     if not points:
         return
-    build = sqlite.insert if tx.on_sqlite else postgresql.insert
-    statement = build(_POINTS)
+    if tx.on_sqlite:
+        statement: Any = sqlite.insert(_POINTS)
+    else:
+        from sqlalchemy.dialects import postgresql  # a tenth of every start, and most have no use for it
+
+        statement = postgresql.insert(_POINTS)
     changed = {name: statement.excluded[name] for name in _NAMES if name not in _KEY}
     statement = statement.on_conflict_do_update(index_elements=list(_KEY), set_=changed)
     tx.connection.execute(statement, [{name: getattr(point, name) for name in _NAMES} for point in points])

@@ -10,7 +10,9 @@ _PEOPLE = ("Ada", "Grace", "Edsger")
 _KEY = "AKIA" + "Z7DEMONIGHTCREW4"
 
 _FIRST: dict[str, str] = {
-    "pyproject.toml": '[project]\nname = "shelf"\nversion = "0.1.0"\n',
+    # Its tests need no plugin: what else happens to be installed beside nightcrew is not imported for them.
+    "pyproject.toml": '[project]\nname = "shelf"\nversion = "0.1.0"\n\n'
+    '[tool.pytest.ini_options]\naddopts = "--disable-plugin-autoload"\n',
     "README.md": "# shelf\n\nCounts what is on the shelf.\n",
     "src/shelf/__init__.py": '"""Counts what is on the shelf."""\n',
     ".gitignore": "__pycache__/\n",

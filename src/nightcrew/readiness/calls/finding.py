@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nightcrew.model.errors import UsageError
+from nightcrew.readiness.calls.endpoints import asks_a_model
 from nightcrew.readiness.calls.files import MAX_BYTES, MAX_FILES, python_files
 from nightcrew.readiness.calls.found import Calls, ExternalCall, Unread
 from nightcrew.readiness.calls.passing import ROUNDS
@@ -113,7 +114,7 @@ def _told(site: Site, reached: Reached, read: _Read) -> ExternalCall:
         line=site.node.lineno,
         column=site.node.col_offset + 1,
         what=site.what,
-        kind=site.kind,
+        kind="model" if site.kind == "http" and asks_a_model(scope) else site.kind,
         function=scope.name,
         guarded_by=guard.name if guard is not None else "",
         way="" if guard is not None else reached.why(site.unit),

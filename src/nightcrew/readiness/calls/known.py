@@ -34,6 +34,11 @@ _PATTERNS: dict[Kind, str] = {
         tornado.httpclient.{{HTTPClient,AsyncHTTPClient}}().fetch
         xmlrpc.client.ServerProxy().**  zeep.{{Client,AsyncClient}}().service.**
         gql.Client().{{execute,execute_async,subscribe}}
+        requests_oauthlib.{{OAuth1Session,OAuth2Session}}().{{send,{_VERBS[1:-1]}}}
+        requests_oauthlib.{{OAuth1Session,OAuth2Session}}().{{fetch_request_token,fetch_access_token,fetch_token,refresh_token}}
+        authlib.integrations.{{requests_client,httpx_client}}.*().{{fetch_token,refresh_token,{_VERBS[1:-1]}}}
+        tavily.{{TavilyClient,AsyncTavilyClient}}().{{search,extract,crawl,map}}  exa_py.Exa().*
+        ddgs.DDGS().*  duckduckgo_search.DDGS().*  firecrawl.{{Firecrawl,FirecrawlApp,AsyncFirecrawlApp}}().*
     """,
     "model": """
         {openai,groq,together}.{OpenAI,AsyncOpenAI,AzureOpenAI,AsyncAzureOpenAI,Groq,AsyncGroq,Together,AsyncTogether}().**
@@ -106,6 +111,7 @@ _PATTERNS: dict[Kind, str] = {
         pika.{BlockingConnection,SelectConnection}  pika.BlockingConnection().channel().{basic_publish,basic_get}
         kafka.{KafkaProducer,KafkaConsumer}  kafka.KafkaProducer().{send,flush}  kafka.KafkaConsumer().poll
         confluent_kafka.Producer().{produce,flush}  confluent_kafka.Consumer().{poll,consume,commit}
+        paho.mqtt.client.Client().{connect,reconnect,publish,subscribe}  paho.mqtt.publish.{single,multiple}
         nats.connect  nats.connect().{publish,request,subscribe}  apprise.Apprise().notify
     """,
     "cloud": """
@@ -114,6 +120,7 @@ _PATTERNS: dict[Kind, str] = {
         google.cloud.{storage,bigquery,firestore,datastore,secretmanager,pubsub_v1,vision,translate,speech}.*().*
         google.cloud.storage.Client().{bucket,get_bucket}().*().*
         azure.storage.blob.{BlobServiceClient,ContainerClient,BlobClient}().**
+        azure.storage.blob.{BlobServiceClient,ContainerClient}().{get_container_client,get_blob_client}().*
         slack_sdk.WebClient().*  slack_sdk.web.WebClient().*  stripe.*.{create,retrieve,modify,list,delete}
         twilio.rest.Client().**  github.Github().{get_repo,get_user,get_organization,search_issues}
     """,
@@ -134,12 +141,15 @@ _PATTERNS: dict[Kind, str] = {
 _NOT_CALLS = frozenset(
     "with_options with_raw_response with_streaming_response copy close aclose from_env beta aio pipeline pubsub "
     "register_script can_paginate get_paginator get_waiter items keys values append bucket blob Table Object "
-    "Bucket".split()
+    "Bucket get_container_client get_blob_client".split()
 )
 """Last names of clients that do not go out: they give another client, or close one."""
 
 BUILDERS = frozenset(("with_options", "copy", "with_timeout"))
 """Methods that give the same client with other options."""
+
+OTHER_CONSTRUCTOR = re.compile(r"from_(?!pretrained)\w+")
+"""Methods of a class that make an instance of it."""
 
 TAKE_A_FUNCTION = frozenset(
     "to_thread run_in_executor submit map imap imap_unordered starmap apply apply_async run_sync call_soon call_later "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nightcrew.readiness.calls.files import package_root
-from nightcrew.readiness.calls.known import BUILDERS, tells_what_to_retry
+from nightcrew.readiness.calls.known import BUILDERS, OTHER_CONSTRUCTOR, tells_what_to_retry
 from nightcrew.readiness.calls.scopes import Binding, Scope, decorator_names, returned
 
 _MAX_DEPTH = 40
@@ -268,6 +268,9 @@ class Values:
         timeout = self.limited(called, node)
         if last in BUILDERS and "()" in name:
             return Library(name.rpartition(".")[0], timeout)
+        maker = name.removesuffix(f".{last}")
+        if OTHER_CONSTRUCTOR.fullmatch(last) and maker.rpartition(".")[2][:1].isupper():
+            return Library(f"{maker}()", timeout)
         return Library(f"{name}()", timeout, called.told or tells_what_to_retry(name, node))
 
     @staticmethod

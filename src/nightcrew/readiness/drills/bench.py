@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ class Bench:
 
     def __init__(self, pipeline: "Pipeline", spec: Mapping[str, Any], *, wanted: int = PROBED) -> None:
         self.pipeline = pipeline
+        pipeline.limits = replace(pipeline.limits, rate=None)  # A sample is no load, and the drill's time is short.
         self._scratch = Path(spec["scratch"])
         self._spec = spec
         self.steps = [stage for stage in pipeline.chain.stages if isinstance(stage, Step)]
@@ -44,7 +46,7 @@ class Bench:
 
     def _probe(self) -> None:
         self._originals = [guard_of(step)._function for step in self.steps]
-        parsed = [self._parsed(record) for record in self.records]
+        parsed = [self.parsed(record) for record in self.records]
         values = list(parsed)
         for step in self.steps:
             given = [
@@ -55,9 +57,11 @@ class Bench:
             parsed = [one for one, fits in zip(parsed, found.fits, strict=True) if fits]
             values = [one for one, fits in zip(found.values, found.fits, strict=True) if fits]
 
-    def _parsed(self, record: Any) -> Any:
+    def parsed(self, record: Any) -> Any:
+        """A record as the steps are given it."""
         contract = self.pipeline.contract
-        return record if contract is None else contract.validate_json(json.dumps(record))
+        text = json.dumps(record)
+        return json.loads(text) if contract is None else contract.validate_json(text)
 
     @property
     def stood_in(self) -> str:
@@ -139,7 +143,7 @@ class Bench:
 
     def digests(self, records: Iterable[Any]) -> list[str]:
         """The names of records, as calls have them."""
-        return [digest(self._parsed(record)) for record in records]
+        return [digest(self.parsed(record)) for record in records]
 
 
 def _short(doc: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,9 +102,11 @@ def without_body(source: str, line: int) -> str | None:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-            if first <= line <= node.lineno and node.body[0].lineno > node.lineno:
-                lines = source.splitlines(keepends=True)
-                body, end = node.body[0], node.body[-1].end_lineno or node.lineno
+            lines, body = source.splitlines(keepends=True), node.body[0]
+            # What stands on the line of a signature's end cannot be taken out by lines.
+            alone = not lines[body.lineno - 1].encode()[: body.col_offset].strip()
+            if first <= line <= node.lineno and body.lineno > node.lineno and alone:
+                end = node.body[-1].end_lineno or node.lineno
                 lines[body.lineno - 1 : end] = [" " * body.col_offset + _BROKEN + "\n"]
                 return "".join(lines)
     return None

@@ -23,11 +23,11 @@ from nightcrew.readiness.drills.in_crew import (
     worked,
 )
 from nightcrew.readiness.drills.model import Asked, Model, Reply, call, finish, model
-from nightcrew.readiness.drills.protocol import Observed, On, Place, Started
+from nightcrew.readiness.drills.protocol import NotDone, Observed, On, Place, Started
 from nightcrew.readiness.target import Target
 from nightcrew.store import sessions, turns
 
-_MOST = 100
+_LEAST, _MOST = 3, 100
 _BEYOND = 5
 """Requests past the cap after which the scripted model gives up by itself: it is broken then."""
 _OTHER = "nightcrew-drill-budget.txt"
@@ -54,7 +54,7 @@ class BudgetExhaustion:
 
     def run(self, place: Place) -> Observed:
         """See ``Drill``."""
-        cap, note = _lowered(caps(place))
+        cap, note = _fitting(caps(place))
         looper = _Looper(cap.hard)
         with model(looper.answer) as served:
             tables = {
@@ -71,6 +71,8 @@ class BudgetExhaustion:
                 first = looper.running.wait()
         if first.status not in (0, 1):
             return Observed(False, f"the shift did not run to its end: {first.tail()}", stood_in=note)
+        if not looper.killed:
+            raise NotDone(f"the model was not asked a second time: nothing was killed: {first.tail()}")
         seen = _judged(place, served, cap, (endless, other))
         said = "; ".join(filter(None, (note, stood_in(live_brains(place)))))
         return Observed(seen.passed, seen.happened, seen.detected_seconds, seen.recovered_seconds, seen.evidence, said)
@@ -95,11 +97,13 @@ class _Looper:
         return call("read", path="nightcrew-drill-nothing.txt")
 
 
-def _lowered(cap: Turns) -> tuple[Turns, str]:
-    if cap.hard <= _MOST:
+def _fitting(cap: Turns) -> tuple[Turns, str]:
+    """A cap that is reached within the drill, and not before its kill."""
+    hard = min(max(cap.hard, _LEAST), _MOST)
+    if hard == cap.hard:
         return cap, ""
-    lower = cap.model_copy(update={"soft": min(cap.soft, _MOST), "hard": _MOST})
-    return lower, f"a hard cap of {_MOST} turns stood in for your {cap.hard}"
+    fits = cap.model_copy(update={"soft": min(cap.soft, hard), "hard": hard})
+    return fits, f"a hard cap of {hard} turns stood in for your {cap.hard}"
 
 
 def _judged(place: Place, served: Model, cap: Turns, filed: tuple[str, str]) -> Observed:

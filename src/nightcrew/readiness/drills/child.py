@@ -13,6 +13,7 @@ from typing import Any
 
 from nightcrew.model.errors import NightcrewError
 from nightcrew.pipeline.pipeline import Pipeline
+from nightcrew.readiness.drills.protocol import NotApplicable
 
 
 def main() -> None:
@@ -27,11 +28,13 @@ def main() -> None:
         answer: dict[str, Any] = {"answer": called(pipeline, job["spec"]), "note": note}
         if pipeline is not None:
             pipeline.close()
+    except NotApplicable as reason:
+        answer = {"error": str(reason), "kind": NotApplicable.__name__, "hint": ""}
     except NightcrewError as error:
         answer = {"error": str(error), "kind": type(error).__name__, "hint": error.hint}
     except BaseException as error:
         traceback.print_exc()
-        answer = {"error": f"{type(error).__name__}: {error}", "kind": type(error).__name__, "hint": ""}
+        answer = {"error": f"{type(error).__name__}: {error}", "kind": type(error).__name__, "hint": _hint(error)}
     answers.write(json.dumps(answer, default=str) + "\n")
 
 
@@ -44,6 +47,14 @@ def opened(target: str, state: Path) -> tuple[Pipeline, str]:
     named = pipeline._where[1] or ""
     pipeline.use(state=state, database_url=f"sqlite:///{state / '.nightcrew' / 'nightcrew.db'}")
     return pipeline, "SQLite in the copy stood in for its Postgres" if named.startswith("postgres") else ""
+
+
+def _hint(error: BaseException) -> str:
+    """What to do about an error of the user's code, if that can be told."""
+    last = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    if isinstance(error, KeyError) and last.f_globals.get("__name__") == os.__name__:
+        return f"No variable of your environment is handed on but those that you name: --env {error.args[0]}"
+    return ""
 
 
 if __name__ == "__main__":

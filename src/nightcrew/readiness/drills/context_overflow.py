@@ -1,6 +1,6 @@
 """A record that is too long for the model: it is cut by a rule that says so, or answered by a fallback."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from nightcrew.readiness.drills.judging import (
     unaccounted,
 )
 from nightcrew.readiness.drills.protocol import Observed, On, Place
-from nightcrew.readiness.target import Target
+from nightcrew.readiness.target import PipelineTarget, Target
 
 if TYPE_CHECKING:
     from nightcrew.pipeline import Pipeline
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _SIZES = (4_000_000, 100_000, 4_000)
 """Characters that a text is made long to: the first that the contract takes."""
+_NOT_LONG = "no text of a record that can be made long comes to a step that asks a language model or truncates"
+_NO_TEXT = "no step asks a language model, and none truncates its input"
 _SAYS = "prompt is too long: the maximum context length is exceeded (injected by a drill)"
 
 
@@ -44,9 +46,9 @@ class ContextOverflow:
         " or by a fallback, with the reason"
     )
 
-    def applies(self, target: Target) -> str:  # noqa: ARG002 - which steps ask a model is seen in the child
+    def applies(self, target: Target) -> str:
         """See ``Drill``."""
-        return ""
+        return "" if isinstance(target, PipelineTarget) and _may_read_text(target) else _NO_TEXT
 
     def run(self, place: Place) -> Observed:
         """See ``Drill``."""
@@ -72,20 +74,33 @@ def inject(pipeline: "Pipeline", spec: Mapping[str, Any]) -> dict[str, Any]:
     def work(bench: "Bench") -> dict[str, Any]:
         steps = [step for step in bench.steps if _reads_text(bench.facts(step))]
         if not steps:
-            return {"not": "no step asks a language model, and none truncates its input"}
-        return {"steps": [_overflow(bench, step) for step in steps]}
+            return {"not": _NO_TEXT}
+        record, size = _long(bench)
+        seen = [_overflow(bench, step, record) for step in steps]
+        # What is given none of the long text has nothing to cut: how it cuts is not seen.
+        judged = [one for one in seen if not one["truncate"] or max(one["sizes"], default=size) >= size > 0]
+        return {"steps": judged} if judged else {"not": _NOT_LONG}
 
     return on_bench(pipeline, spec, work, wanted=2)
+
+
+def _may_read_text(target: PipelineTarget) -> bool:
+    """Whether its source has a call of a language model, or a word of truncating; which step, is seen in the child."""
+    from nightcrew.readiness.calls import find_calls, own_files
+
+    files = own_files(target.path)
+    if any(b"truncate" in path.read_bytes() for path in files):
+        return True
+    return any(call.kind == "model" for call in find_calls(target.root, files, entry=target.path).found)
 
 
 def _reads_text(facts: Facts) -> bool:
     return bool(facts["truncate"]) or any(call["kind"] == "model" for call in facts["calls"])
 
 
-def _overflow(bench: "Bench", step: Any) -> dict[str, Any]:
+def _overflow(bench: "Bench", step: Any, record: Any) -> dict[str, Any]:
     from nightcrew.readiness.drills.injecting import Call, Fault, http_error
 
-    record = _long(bench)
     first = 0
 
     def decide(call: Call) -> BaseException | None:
@@ -106,23 +121,46 @@ def _overflow(bench: "Bench", step: Any) -> dict[str, Any]:
     }
 
 
-def _long(bench: "Bench") -> Any:
-    """The first record with its texts made long, as far as the contract allows; its key only if there is no other."""
-    record = bench.records[0]
-    if not isinstance(record, dict):
-        return record
-    texts = [name for name, value in record.items() if isinstance(value, str)]
-    for name in [one for one in texts if one != bench.pipeline.key] or texts:
-        for size in _SIZES:
-            text = record[name] or "text"
-            longer = {**record, name: "\n".join([text] * (size // (len(text) + 1) + 1))}
-            try:
-                bench.digests([longer])
-            except Exception:  # noqa: S112 - the contract does not take it: a shorter one may do
-                continue
-            record = longer
-            break
-    return record
+def _long(bench: "Bench") -> tuple[Any, int]:
+    """The first record with texts made long, where contract and key allow it, and how long the shortest (0: none)."""
+    from nightcrew.pipeline.intake import MAX_KEY, reader
+
+    key = reader(bench.pipeline.key)
+
+    def fits(longer: Any) -> bool:
+        try:
+            parsed = bench.parsed(longer)
+            return key is None or len(str(key(parsed))) <= MAX_KEY
+        except Exception:  # What a contract or a key raises that does not take it.
+            return False
+
+    record, shortest = bench.records[0], 0
+    places = list(_texts(record))
+    for place, text in places:
+        for size in (_SIZES[0] // len(places), *_SIZES[1:]):
+            longer = _with(record, place, "\n".join([text or "text"] * (size // (len(text) + 1) + 1)))
+            if fits(longer):
+                record, shortest = longer, min(size, shortest or size)
+                break
+    return record, shortest
+
+
+def _texts(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Each text in a value, and the names and numbers that lead to it."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(inner, (*place, name))
+
+
+def _with(value: Any, place: tuple[Any, ...], text: str) -> Any:
+    """The value with another text in a place of it."""
+    if not place:
+        return text
+    changed = value.copy()
+    changed[place[0]] = _with(value[place[0]], place[1:], text)
+    return changed
 
 
 def _wrong(seen: Facts) -> list[str]:

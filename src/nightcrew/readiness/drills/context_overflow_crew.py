@@ -71,6 +71,8 @@ def _judged(place: Place, served: Model, ticket: str) -> Observed:
     handoff = last_handoff(place, ticket)
     if not served.refused:
         wrong.append("the conversation never became too long: nothing was injected")
+    if any(_out_of_order(one) for one in served.asked):
+        wrong.append("newer tool results were left out, and older ones kept")
     if not wrong and handoff is not None and "left out" not in handoff.done:
         wrong.append(f"the handoff does not say that something was left out: {short(handoff.done)}")
     turns = [one.turn for one in served.asked]
@@ -84,6 +86,14 @@ def _judged(place: Place, served: Model, ticket: str) -> Observed:
         "requests": len(served.asked), "refused": served.refused, "note": short(handoff.done) if handoff else "",
     }  # fmt: skip
     return Observed(not wrong, happened, 0.0 if refused else None, took, evidence, stood_in(live_brains(place)))
+
+
+def _out_of_order(asked: Asked) -> bool:
+    """Whether a result was left out after one that was kept."""
+    blocks = [block for message in asked.body["messages"] for block in message["content"] if isinstance(block, dict)]
+    results = [block for block in blocks if block.get("type") == "tool_result"][:_READS]
+    kept = [len(json.dumps(block)) >= _RESULT for block in results]
+    return kept != sorted(kept)
 
 
 DRILL = ContextOverflowCrew()

@@ -1,7 +1,7 @@
 """Damaged records among good ones: each is set aside with what is wrong, and the good ones are worked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nightcrew.readiness.boxes import Box
@@ -73,6 +73,10 @@ def _damage(bench: "Bench") -> dict[str, Any]:
     # Good and damaged in turn: what is wrong with one must not touch the next.
     lines: list[Any] = []
     places = []
+    if not bench.records[_GOOD:]:
+        # Of so few the damaged ones have the keys of good ones: these come first, one at a time, and keep theirs.
+        lines, good = list(good), []
+        bench.pipeline.limits = replace(bench.pipeline.limits, concurrency=1)
     for number in range(max(len(good), len(damaged))):
         lines += good[number : number + 1]
         if number < len(damaged):
@@ -81,7 +85,7 @@ def _damage(bench: "Bench") -> dict[str, Any]:
     fault = Fault(lambda _: None)
     run = bench.work("damaged", {bench.steps[0].name: fault}, lines)
     return {
-        "good": len(good),
+        "good": len(lines) - len(damaged),
         "damaged": [
             {"what": one.what, "by_contract": one.by_contract, "at": at}
             for one, at in zip(damaged, places, strict=True)

@@ -117,6 +117,8 @@ class _Channels:
                 one["urls_env"] = f"NIGHTCREW_DRILL_CHANNEL_{number}"
                 if one["name"] in ports:
                     self.environment[one["urls_env"]] = _address(ports[one["name"]])
+        if isinstance(told := now.get("alerts"), dict):  # An escalation on a slow machine is no second message.
+            now["alerts"] = {name: value for name, value in told.items() if not name.startswith("escalate_")}
         settings.save(self._place.root, now)
         if DEFAULT_CHANNEL in ports:
             self.environment[self._settings().notify.urls_env] = _address(ports[DEFAULT_CHANNEL])

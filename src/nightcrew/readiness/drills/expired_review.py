@@ -22,7 +22,7 @@ from nightcrew.readiness.drills.in_crew import (
 from nightcrew.readiness.drills.listening import Listener
 from nightcrew.readiness.drills.protocol import NotDone, Observed, On, Place
 from nightcrew.readiness.target import Target
-from nightcrew.store import reviews
+from nightcrew.store import alert_messages, reviews, tickets
 
 _HOURS = 0.0004
 """How long a review may wait in the copy: a second and a half."""
@@ -72,22 +72,25 @@ class ExpiredReview:
         with Listener() as channel:
             shift(place, env=dict.fromkeys(names, f"json://127.0.0.1:{channel.port}/"))
             took = place.elapsed() - injected
-            wrong = _judged(place, asked, (late, other), channel.received)
+        told = [one for one in (*channel.received, *_filed(place)) if asked.id in one and _SAYS in one]
+        wrong = _judged(place, asked, (late, other), told)
         after = _review(place, late)
         happened = "; ".join(wrong) or (
-            f"{asked.id} was escalated, {len(channel.received)} messages said so, {late} goes on waiting, and {other}"
-            " was worked"
+            f"{asked.id} was escalated, {len(told)} messages said so, {late} goes on waiting, and {other} was worked"
         )
-        evidence = {
-            "review": asked.id, "state": str(after.state) if after else "", "messages": len(channel.received),
-        }  # fmt: skip
+        evidence = {"review": asked.id, "state": str(after.state) if after else "", "messages": len(told)}
         said = "; ".join(filter(None, (note, "an address on this machine stood in for those of the alerts")))
         return Observed(not wrong, happened, took, took, evidence, said)
 
 
 def _to_one_address(place: Place) -> list[str]:
-    """Let all channels of messages have their address from one variable; gives the variables to set."""
+    """Let all channels of messages have their address from one variable; gives the variables to set.
+
+    There are no quiet hours: it must not depend on the time of day at which it is drilled.
+    """
     now = settings.load(place.root)
+    alerts = now.get("alerts", {})
+    now["alerts"] = {name: value for name, value in alerts.items() if not name.startswith("quiet_")}
     for channel in now.get("channel", []):
         if channel.get("kind", "message") == "message":
             channel.pop("urls_file", None)
@@ -96,12 +99,20 @@ def _to_one_address(place: Place) -> list[str]:
     return [_ADDRESS, now.get("notify", {}).get("urls_env", "NIGHTCREW_NOTIFY")]
 
 
+def _filed(place: Place) -> list[str]:
+    """The messages that a ticket leads to, of channels that file one."""
+    with project(place).store.read() as tx:
+        known = {one.origin for one in tickets.all(tx)}
+        messages = alert_messages.list(tx)
+    return [f"{one.title}\n{one.body}" for one in messages if f"alert:message-{one.id}" in known]
+
+
 def _review(place: Place, ticket_id: str) -> Review | None:
     with project(place).store.read() as tx:
         return next(iter(reviews.list(tx, ticket=ticket_id)), None)
 
 
-def _judged(place: Place, asked: Review, filed: tuple[str, str], received: Sequence[str]) -> list[str]:
+def _judged(place: Place, asked: Review, filed: tuple[str, str], told: Sequence[str]) -> list[str]:
     late, other = filed
     wrong = []
     after = _review(place, late)
@@ -112,7 +123,7 @@ def _judged(place: Place, asked: Review, filed: tuple[str, str], received: Seque
         wrong.append(f"{late} is {ticket(place, late).state}, and nobody has decided about it")
     elif state is not ReviewState.ESCALATED:
         wrong.append(f"{asked.id} passed its deadline and is {state}: nobody else was asked")
-    if not any(asked.id in message and _SAYS in message for message in received):
+    if not told:
         wrong.append(f"no message said at once that {asked.id} passed its deadline")
     if problem := worked(place, other):
         wrong.append(f"the late review kept the night from other work: {problem}")

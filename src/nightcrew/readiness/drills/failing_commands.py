@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightcrew.crew.project import STATE
+from nightcrew.model.errors import DocumentError, IntegrityError, NotFoundError, UsageError
 from nightcrew.monitoring.alerts.configured import SETTINGS_FILE
 from nightcrew.readiness.boxes import Box
+from nightcrew.readiness.drills.in_crew import short
 from nightcrew.readiness.drills.protocol import Done, Observed, On, Place
 from nightcrew.readiness.target import Target
 
@@ -29,7 +31,8 @@ class FailingCommands:
         " that breaks its schema, a ledger that was written to"
     )
     expects: str = (
-        "each command ends with a status that is not 0 and a code, and nightcrew runbook CODE says what to do"
+        "each command ends with a status that is not 0 and the code of what is wrong, never with a bug's, and nightcrew"
+        " runbook CODE says what to do"
     )
 
     def applies(self, target: Target) -> str:  # noqa: ARG002 - every crew has commands
@@ -41,25 +44,30 @@ class FailingCommands:
         settings, playbook = place.root / SETTINGS_FILE, place.root / STATE / "playbook.md"
         wrong, codes = [], list[str]()
         slowest = 0.0
-        for what, arguments, injected in (
-            ("a ticket that is not there", ("ticket", "show", "T-9999"), None),
-            ("a handoff that is not there", ("handoff", "show", "H-999999"), None),
-            ("an agent that does not exist", ("plan", "nobody-of-that-name"), None),
-            ("settings that are no TOML", ("ticket", "list"), _text(settings, "this is [no TOML")),
-            ("a playbook that breaks its schema", ("plan", "build"), _text(playbook, "---\nschema: nothing\n---\n")),
-            ("a ledger that was written to", ("audit", "verify"), _ledger(place.root / STATE / "nightcrew.db")),
-        ):
+        for what, arguments, injected, wanted in (
+            ("a ticket that is not there", ("ticket", "show", "T-9999"), None, NotFoundError.code),
+            ("a handoff that is not there", ("handoff", "show", "H-999999"), None, NotFoundError.code),
+            ("an agent that does not exist", ("plan", "nobody-of-that-name"), None, UsageError.code),
+            ("settings that are no TOML", ("ticket", "list"), _text(settings, "this is [no TOML"), DocumentError.code),
+            (
+                "a playbook that breaks its schema", ("plan", "build"), _text(playbook, "---\nschema: nothing\n---\n"),
+                DocumentError.code,
+            ),
+            (
+                "a ledger that was written to", ("audit", "verify"), _ledger(place.root / STATE / "nightcrew.db"),
+                IntegrityError.code,
+            ),
+        ):  # fmt: skip
             undo = injected() if injected is not None else None
             done = place.nightcrew(*arguments, "--json")
             slowest = max(slowest, done.seconds)
             code = _code(done)
             if done.ok:
                 wrong.append(f"{what}: nightcrew {' '.join(arguments)} reports success")
-            elif arguments[0] == "audit":
-                code = code or "NC-INTEGRITY"  # It tells what does not fit as its answer, not as an error.
-            if not done.ok and not code:
-                wrong.append(f"{what}: it failed without a code: {done.tail(200)}")
-            elif code:
+            elif code != wanted:
+                with_code = f"with {code}, and not with {wanted}" if code else "without a code"
+                wrong.append(f"{what}: it failed {with_code}: {short(done.tail(200))}")
+            if code:
                 codes.append(code)
             if undo is not None:
                 undo()
@@ -77,8 +85,9 @@ class FailingCommands:
 def _code(done: Done) -> str:
     for text in (done.errors, done.output):
         try:
-            return str(json.loads(text)["error"]["code"])
-        except (ValueError, KeyError, TypeError):
+            said = json.loads(text)
+            return str(said.get("error", said)["code"])  # An audit tells what does not fit as its answer.
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return ""
 

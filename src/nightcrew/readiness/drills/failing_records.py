@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightcrew.readiness.boxes import Box
+from nightcrew.readiness.drills import settings
 from nightcrew.readiness.drills.judging import asked, judged, on_bench
 from nightcrew.readiness.drills.protocol import Observed, On, Place
 from nightcrew.readiness.drills.samples import known
@@ -44,7 +45,7 @@ class FailingRecords:
 
     def run(self, place: Place) -> Observed:
         """See ``Drill``."""
-        answer = asked(place, f"{__name__}:inject")
+        answer = asked(place, f"{__name__}:inject", _WANTED)
         right = (
             f"the calls of {answer['records']} records failed ({', '.join(answer['failures']) or 'by fallback'});"
             f" one look later {', '.join(answer['fired'])} fired, a message arrived, and each leads to a runbook"
@@ -56,20 +57,25 @@ def inject(pipeline: "Pipeline", spec: Mapping[str, Any]) -> dict[str, Any]:
     """In the child: fail, look, and see what arrives."""
     sample = _enough(pipeline, known(pipeline, {**spec, "count": _WANTED}))
     if len(sample) < _FEWEST:
-        return {
-            "not": f"rules look at {_FEWEST} records and more, there are {len(sample)}: give some with --input FILE"
-        }
+        need = f"the rules look at {_FEWEST} records and more: give as many with --input FILE"
+        return {"not": f"{need} (there are {len(sample)}, and no copies can be made of them under other keys)"}
     return on_bench(pipeline, spec, lambda bench: _fail(bench, sample, Path(spec["root"])))
 
 
 def _enough(pipeline: "Pipeline", sample: list[Any]) -> list[Any]:
-    """The sample, and copies of its records under other keys if it is short and its key is a text of the record."""
+    """The sample, and copies of its records under other keys if it is short; without a key, as they are."""
     key, made = pipeline.key, list(sample)
+    if not sample or callable(key):
+        return made
+    if key is None:
+        return (made * (_WANTED // len(made) + 1))[:_WANTED]
+    numbers = [one[key] for one in sample if isinstance(one.get(key), int)]
+    span = max(numbers) - min(numbers) + 1 if numbers else 0
     for number in range(1, _WANTED):
-        if len(made) >= _WANTED or not isinstance(key, str):
-            break
+        made += [{**one, key: one[key] + span * number} for one in sample if isinstance(one.get(key), int)]
         made += [{**one, key: f"{one[key]}-{number}"} for one in sample if isinstance(one.get(key), str)]
-    return made[:_WANTED]
+    # Those that the contract does not take would not come to a step.
+    return known(pipeline, {"samples": {"given": made, "last": {}}, "count": _WANTED})
 
 
 def _fail(bench: "Bench", sample: list[Any], root: Path) -> dict[str, Any]:
@@ -86,7 +92,7 @@ def _fail(bench: "Bench", sample: list[Any], root: Path) -> dict[str, Any]:
 
     folder = bench.folder("failing")
     if (root / SETTINGS_FILE).is_file():
-        (folder / SETTINGS_FILE).write_bytes((root / SETTINGS_FILE).read_bytes())
+        settings.save(folder, _at_any_hour(settings.harmless(settings.load(root))))
     fault = Fault(decide)
     run = bench.work("failing", {step.name: fault for step in bench.steps}, sample)
     failures = sorted({one["kind"] for one in run["outcomes"] if one["kind"]})
@@ -99,7 +105,7 @@ def _fail(bench: "Bench", sample: list[Any], root: Path) -> dict[str, Any]:
         told = list(listener.received)
     with state.store.read() as tx:
         fired = [one for one in alerts.open_ones(tx) if one.state != "pending" and one.subject.startswith(subject)]
-    wrong = _wrong([one.rule for one in fired], [one.runbook for one in fired], told, failures, bench.pipeline.name)
+    wrong = _wrong([one.rule for one in fired], [one.runbook for one in fired], told, failures, subject)
     if not fired and looked.problems:
         wrong.append(looked.problems[0])
     return {
@@ -108,11 +114,11 @@ def _fail(bench: "Bench", sample: list[Any], root: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _wrong(fired: list[str], runbooks: list[str], told: list[str], failures: list[str], name: str) -> list[str]:
+def _wrong(fired: list[str], runbooks: list[str], told: list[str], failures: list[str], about: str) -> list[str]:
     wrong = []
     if not fired:
         wrong.append("every record failed, and no alert fired: nobody would know")
-    elif not any(name in text for text in told):
+    elif not any(about in text and rule in text for text in told for rule in fired):
         wrong.append(f"{', '.join(fired)} fired, and no message about it arrived at a channel")
     unhelped = [code for code in (*runbooks, *failures) if not _helps(code)]
     return [*wrong, *(f"{code} leads to no runbook that says what to do" for code in unhelped)]
@@ -126,9 +132,18 @@ def _helps(code: str) -> bool:
     return runbook.exists(code) and bool(runbook.find(code).sections.get("Fix"))
 
 
-def _point(settings: "Settings", address: str) -> None:
+def _at_any_hour(document: dict[str, Any]) -> dict[str, Any]:
+    """Settings without quiet hours: what comes of the drill must not hang on when it is done."""
+    alerts = document.get("alerts")
+    if not isinstance(alerts, dict):
+        return document
+    kept = {name: value for name, value in alerts.items() if name not in ("quiet_from", "quiet_until")}
+    return {**document, "alerts": kept}
+
+
+def _point(found: "Settings", address: str) -> None:
     """Let every channel that names a variable lead to the listener."""
-    for variable in (settings.notify.urls_env, *(one.urls_env for one in settings.channel if one.urls_env)):
+    for variable in (found.notify.urls_env, *(one.urls_env for one in found.channel if one.urls_env)):
         os.environ[variable] = address
 
 

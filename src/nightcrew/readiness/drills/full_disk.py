@@ -122,7 +122,7 @@ class Met:
     def wrong(self) -> Iterator[str]:
         """What is wrong with how it ended."""
         if self.done.status is None:
-            yield "the shift that met the full disk hung"
+            yield f"the shift that met the full disk hung: {self.done.tail(300)}"
         elif self.done.status in (0, 1) and not self.went_on:
             yield "the shift reported success although its state could not be written"
         elif self.done.status == _BUG or "Traceback" in self.done.errors:
@@ -161,7 +161,8 @@ def _charged(tx: Any) -> int:
 def _done_once(place: Place, name: str) -> Iterator[str]:
     state = ticket(place, name).state
     if state is not State.DONE:
-        yield f"{name} ended {state}, not done"
+        shown = place.nightcrew("ticket", "show", name)
+        yield f"{name} ended {state}, not done: {shown.tail(300)}"
         return
     into = project(place).settings.merge.into
     lines = git(place, "show", f"{into}:{_FILE}").split()

@@ -92,21 +92,33 @@ def set_up(
 
 def rules_of_reviews(place: Place, **values: Any) -> str:
     """Let the drill's reviewer decide all reviews of the copy, under ``values``; gives what that stood in for."""
+    before = project(place).playbook.review
+    _set_playbook(place, review={"deadline_hours": before.deadline_hours, **values})
+    return "the drill's reviewer stood in for those whom the playbook names" if before.reviewers else ""
+
+
+def without_routes(place: Place) -> str:
+    """Take the playbook's own routes out of the copy's, so that each desk sees the change; gives a note of it."""
+    if not project(place).playbook.routes:
+        return ""
+    _set_playbook(place, routes=[])
+    return "the copy has none of the playbook's routes, which send work to a person before all desks have seen it"
+
+
+def _set_playbook(place: Place, **values: Any) -> None:
     path = place.root / STATE / "playbook.md"
     front, body = split(path.read_text(encoding="utf-8"), source=path.name)
-    before = front.get("review") or {}
-    front["review"] = {"deadline_hours": before.get("deadline_hours", 24), **values}
-    text = join(front, body)
+    text = join({**front, **values}, body)
     path.write_text(text, encoding="utf-8")
     crew = project(place)
     crew.playbook, _ = parse(text, source=path.name)
     crew.playbook_text, crew.playbook_sha256 = text, playbook_digest(text)
-    return "the drill's reviewer stood in for those whom the playbook names" if before.get("reviewers") else ""
 
 
 def caps(place: Place) -> Turns:
-    """The caps of a build session, as the user set them."""
-    given = settings.load(place.root)
+    """The caps of a build session, as the user set them: the copy has the usual ones."""
+    assert isinstance(place.live, CrewTarget)  # noqa: S101 - as above
+    given = settings.load(place.live.project.root)
     agent = given.get("agents", {}).get("build", {})
     own = {name: agent[name] for name in ("soft", "hard") if name in agent}
     return Turns.read({**given.get("budget", {}), **own}, source=SETTINGS_FILE)

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import functools
 import hashlib
+import re
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from pydantic_core import to_json
 
 from nightcrew.pipeline.chain import Chain, Made, Step
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 REAL_WAIT = 0.05
 """Seconds that a wait of a retry takes in a drill at most; the rest is counted, not waited."""
 
@@ -130,7 +132,7 @@ def text_of(value: Any) -> bytes:
     try:
         return to_json(value)
     except (TypeError, ValueError):
-        return repr(value).encode(errors="backslashreplace")
+        return _ADDRESS.sub("", repr(value)).encode(errors="backslashreplace")
 
 
 def guard_of(step: Step) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nightcrew.readiness.drills.protocol import NotApplicable, Observed, Place
-from nightcrew.readiness.drills.samples import offered
+from nightcrew.readiness.drills.samples import COUNT, offered
 
 if TYPE_CHECKING:
     from nightcrew.pipeline import Pipeline
@@ -15,10 +15,13 @@ ANSWERED = frozenset({"accepted", "fallback"})
 _SHOWN = 3
 
 
-def asked(place: Place, function: str) -> dict[str, Any]:
-    """What ``package.module:function`` of nightcrew gives in the child. Raises NotApplicable where it says so."""
+def asked(place: Place, function: str, count: int = COUNT) -> dict[str, Any]:
+    """What ``package.module:function`` of nightcrew gives in the child; ``count``: records that it may choose from.
+
+    Raises NotApplicable where it says so.
+    """
     spec = {
-        "samples": offered(place), "scratch": str(place.scratch), "root": str(place.root),
+        "samples": offered(place, count), "scratch": str(place.scratch), "root": str(place.root),
         "entry": str(getattr(place.target, "path", "")),
     }  # fmt: skip
     answer: dict[str, Any] = place.child(function, spec)

@@ -32,7 +32,7 @@ class KillPipeline:
         place.say("running until the middle, killing, running again")
         seen = place.child("nightcrew.readiness.drills.supervising:killed_and_again", spec, loads=False)
         if seen["problem"]:
-            raise ChildError(seen["problem"], kind="not_begun", hint="Give it more time: --seconds 180")
+            raise ChildError(seen["problem"], kind="not_begun", hint=seen["hint"])
         return judged(records, seen, broken_off="kill")
 
 

@@ -5,9 +5,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
+from nightcrew.readiness.drills.protocol import NotApplicable
+
 
 class Listener:
-    """Answers on a port of the loopback while it is entered; ``received`` are the bodies, in order."""
+    """Answers on a port of the loopback while it is entered; ``received`` are the bodies, in order.
+
+    Raises NotApplicable in a sandbox that has no loopback.
+    """
 
     def __init__(self, port: int = 0) -> None:
         received: list[str] = []
@@ -23,7 +28,11 @@ class Listener:
                 """Nothing is printed."""
 
         self.received = received
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        except PermissionError:
+            why = "the sandbox of this machine, which permits no namespaces, refuses even the loopback, where a channel"
+            raise NotApplicable(f"{why} would answer") from None
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property

@@ -57,25 +57,61 @@ def made(schema: Schema, number: int, *, whole: bool = True, root: Schema | None
     return f"drill-{number}"
 
 
-def resolved(schema: Schema, root: Schema) -> Schema:
-    """A schema with references followed, the parts of allOf together, and the first of alternatives that is no null."""
+def resolved(schema: Schema, root: Schema, record: Any = None) -> Schema:
+    """A schema with references followed and the parts of allOf together, and one of its alternatives.
+
+    It is the one that ``record`` may be of, else the first that is no null.
+    """
     for _ in range(_MAX_DEPTH):
         if "$ref" in schema:
-            found: Any = root
-            for part in str(schema["$ref"]).removeprefix("#/").split("/"):
-                found = found.get(part, {}) if isinstance(found, Mapping) else {}
-            schema = {**found, **{name: value for name, value in schema.items() if name != "$ref"}}
+            schema = _followed(schema, root)
         elif "allOf" in schema:
             merged: dict[str, Any] = {name: value for name, value in schema.items() if name != "allOf"}
             for part in schema["allOf"]:
-                merged.update(resolved(part, root))
+                found = resolved(part, root, record)
+                fields = {**merged.get("properties", {}), **found.get("properties", {})}
+                required = [*merged.get("required", ()), *found.get("required", ())]
+                merged.update({**found, **({"properties": fields, "required": required} if fields else {})})
             schema = merged
         elif some := schema.get("anyOf") or schema.get("oneOf"):
             chosen = next((one for one in some if one.get("type") != "null"), some[0])
+            if isinstance(record, Mapping):
+                chosen = next((one for one in some if _may_be(record, resolved(one, root, record))), chosen)
             schema = {**{name: value for name, value in schema.items() if name not in ("anyOf", "oneOf")}, **chosen}
         else:
             break
     return schema
+
+
+def _may_be(record: Mapping[str, Any], schema: Schema) -> bool:
+    """Whether an object has what a schema requires, and the constants that tell it from others."""
+    fields = schema.get("properties", {}).items()
+    told = [(name, field.get("enum", [field.get("const")])) for name, field in fields if {"const", "enum"} & set(field)]
+    return (
+        kind_of(schema) == "object"
+        and all(name in record for name in schema.get("required", ()))
+        and all(record[name] in values for name, values in told if name in record)
+    )
+
+
+def kinds_of(schema: Schema, root: Schema, depth: int = 0) -> set[str]:
+    """The JSON types of what a schema describes, in all of its alternatives; an empty one: it may be anything."""
+    if depth > _MAX_DEPTH:
+        return {""}
+    if "$ref" in schema:
+        return kinds_of(_followed(schema, root), root, depth + 1)
+    if some := schema.get("anyOf") or schema.get("oneOf"):
+        return {kind for one in some for kind in kinds_of(one, root, depth + 1)}
+    if isinstance(named := schema.get("type"), list):
+        return {str(one) for one in named}
+    return {kind_of(resolved(schema, root))}
+
+
+def _followed(schema: Schema, root: Schema) -> Schema:
+    found: Any = root
+    for part in str(schema["$ref"]).removeprefix("#/").split("/"):
+        found = found.get(part, {}) if isinstance(found, Mapping) else {}
+    return {**found, **{name: value for name, value in schema.items() if name != "$ref"}}
 
 
 def kind_of(schema: Schema) -> str:

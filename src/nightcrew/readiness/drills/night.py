@@ -4,13 +4,17 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from nightcrew.model.handoff import Verdict
 from nightcrew.model.ticket import State
 from nightcrew.readiness.drills.protocol import NotDone, Observed, Place, Started
 from nightcrew.readiness.target import CrewTarget
 from nightcrew.store import handoffs, ledger, sessions, tickets, turns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nightcrew.crew.project import Project
+    from nightcrew.model.handoff import Handoff
 
 POLL_SECONDS = 0.02
 _ENDS = (State.DONE, State.IN_REVIEW)
@@ -45,20 +49,23 @@ def judged(place: Place, files: list[str], went_on: str, detected: float | None,
     with project.store.read() as tx:
         mine = [ticket for ticket in tickets.all(tx) if ticket.origin == "human"]
         all_sessions = sessions.list(tx)
-        spent = [turn.number for session in all_sessions for turn in turns.of(tx, session.id) if turn.ticket]
-        doubled = [
-            session.id
-            for session in all_sessions
-            if len({turn.number for turn in turns.of(tx, session.id)}) != turns.used(tx, session.id)
-        ]
-        written = Counter((one.ticket, one.sender, one.kind) for one in handoffs.list(tx) if one.sender == "build")
+        spent = Counter(
+            (session.id, turn.ticket) for session in all_sessions for turn in turns.of(tx, session.id) if turn.ticket
+        )
+        handed = handoffs.list(tx)
+    written = Counter((one.ticket, one.sender, one.kind) for one in handed if one.sender == "build")
     done = [ticket for ticket in mine if ticket.state is State.DONE]
     wrong = [f"{ticket.id} ended {ticket.state}, not done" for ticket in mine if ticket.state not in _ENDS]
     if len(mine) != len(files):
         wrong.append(f"{len(files)} tickets were filed, and {len(mine)} are there")
     wrong += [f"{session.id} is still {session.state}" for session in all_sessions if session.state != "ended"]
-    wrong += [f"{name} has a turn that is charged twice" for name in doubled]
+    wrong += [
+        f"{name} was charged {count} turns for {ticket}, whose command is one"
+        for (name, ticket), count in spent.items()
+        if count > 1
+    ]
     wrong += [f"{ticket} was handed on {count} times" for (ticket, _, _), count in written.items() if count > 1]
+    wrong += refusals(handed)
     into = project.settings.merge.into
     for file in files:
         if any(ticket.title.endswith(file) for ticket in done):
@@ -66,14 +73,23 @@ def judged(place: Place, files: list[str], went_on: str, detected: float | None,
     audit = place.nightcrew("audit", "verify", "--json")
     wrong += [] if audit.ok else [f"the audit finds something wrong: {audit.tail(200)}"]
     evidence = {
-        "tickets": {ticket.id: str(ticket.state) for ticket in mine}, "turns": len(spent),
+        "tickets": {ticket.id: str(ticket.state) for ticket in mine}, "turns": spent.total(),
         "sessions": len(all_sessions), "handoffs": sum(written.values()),
     }  # fmt: skip
     happened = "; ".join(wrong) or (
         f"{went_on}: {len(done)} tickets are done, each in one commit, {len(mine) - len(done)} wait for a person, and"
-        f" {len(spent)} turns are charged"
+        f" {spent.total()} turns are charged"
     )
     return Observed(not wrong, happened, detected, recovered, evidence)
+
+
+def refusals(handed: "Sequence[Handoff]") -> list[str]:
+    """Where a desk found the drill's work, which is right, to be wrong."""
+    return [
+        f"{one.sender} says that the work on {one.ticket} is wrong: {one.done[:300]}"
+        for one in handed
+        if one.verdict is Verdict.FAILED
+    ]
 
 
 def _in_branch(place: Place, branch: str, file: str) -> list[str]:

@@ -13,7 +13,8 @@ from nightcrew.pipeline.drill import Drill
 from nightcrew.readiness.boxes import Box
 from nightcrew.readiness.drills import CATALOGUE
 from nightcrew.readiness.drills.protocol import Observed, On, Place
-from nightcrew.readiness.fingerprint import UNREADABLE, drilled_modules
+from nightcrew.readiness.fingerprint import drilled_modules
+from nightcrew.readiness.material import UNREADABLE
 from nightcrew.readiness.target import PipelineTarget, Target
 
 if TYPE_CHECKING:

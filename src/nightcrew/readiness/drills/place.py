@@ -14,21 +14,23 @@ from typing import Any
 
 import nightcrew
 from nightcrew.approvals import TrustAnchor
-from nightcrew.crew import baseline
 from nightcrew.crew.project import Project, load_project
 from nightcrew.location import CONFIG_DIRECTORY_VARIABLE
 from nightcrew.model.errors import ConfigurationError
-from nightcrew.readiness.drills.copying import clone, copy, remove
+from nightcrew.readiness.drills import abandoned
+from nightcrew.readiness.drills.copying import PREFIX, clone, copy, remove
 from nightcrew.readiness.drills.processes import Held, Plain, plain, whole
-from nightcrew.readiness.drills.protocol import ChildError, Done, NotDone, Started
+from nightcrew.readiness.drills.protocol import ChildError, Done, NotApplicable, NotDone, Started
 from nightcrew.readiness.target import CrewTarget, PipelineTarget, Target
 from nightcrew.sandbox.process import Limits, Policy
 
-SECONDS = 60.0
+SECONDS = 180.0
+"""The time limit of one drill: many times what the longest takes, for a machine that has other work."""
 REVIEWER = "drill"
 """The reviewer of a crew's copy, with the passphrase that its environment names."""
 _PASSPHRASE = "a passphrase of the drill, which opens nothing else"  # noqa: S105
 _KEPT = ("PATH", "LANG", "LANGUAGE", "TZ", "TERM")
+_ELSEWHERE = "Name a folder that has room for it with the variable TMPDIR."
 _PYTHON = (sys.executable, "-P", "-m")
 
 
@@ -177,6 +179,8 @@ class LocalPlace:
         except ValueError:
             said = done.errors.strip()[-600:] or "nothing"
             raise ChildError(f"the process ended with {done.status} and said {said}", kind="killed") from None
+        if answer.get("kind") == NotApplicable.__name__:
+            raise NotApplicable(answer["error"])
         if "error" in answer:
             raise ChildError(answer["error"], kind=answer["kind"], hint=answer["hint"])
         if answer["note"] and answer["note"] not in self.notes:
@@ -198,10 +202,12 @@ def made(
     Raises UsageError (too large), ConfigurationError (cannot be copied), NotDone (the copy cannot be prepared).
     """
     given = given or Given()
-    base = Path(tempfile.mkdtemp(prefix="nightcrew-drill-")).resolve()
+    base = _folder()
     place: LocalPlace | None = None
+    held = None
     try:
-        place = _make(base, target, seconds, given, tell)
+        held = abandoned.hold(base)
+        place = _made(base, target, seconds, given, tell)
         yield place
     finally:
         if place is not None:
@@ -210,8 +216,28 @@ def made(
                 place.target.project.close()
         if keep:
             tell(f"the copy is in {base}")
+            abandoned.keep(base)
         else:
             remove(base)
+        if held is not None:
+            os.close(held)
+
+
+def _folder() -> Path:
+    """A folder for a copy; those that drills left behind which were killed are removed."""
+    try:
+        base = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+    except OSError as error:
+        raise ConfigurationError(f"there is no folder for a copy: {error}", hint=_ELSEWHERE) from None
+    abandoned.sweep(base.parent)
+    return base
+
+
+def _made(base: Path, target: Target, seconds: float, given: Given, tell: Callable[[str], None]) -> LocalPlace:
+    try:
+        return _make(base, target, seconds, given, tell)
+    except OSError as error:
+        raise ConfigurationError(f"the copy cannot be made: {error}", hint=_ELSEWHERE) from None
 
 
 def _make(base: Path, target: Target, seconds: float, given: Given, tell: Callable[[str], None]) -> LocalPlace:
@@ -252,6 +278,8 @@ def _prepare(place: LocalPlace) -> None:
 
 def _take_baseline(project: Project) -> None:
     """What is wrong in the code already is no work of a drill's shifts."""
+    from nightcrew.crew import baseline  # Its agents and their brains: nothing that only looks needs them.
+
     head = project.git.ref("HEAD")
     with project.store.begin() as tx:
         baseline.file_findings(project, tx, {"commit": head, "findings": [], "not_checked": {}})
@@ -309,7 +337,8 @@ def _readable(given: Given) -> tuple[Path, ...]:
     """What the sandbox lets be read beside the system: the import path of this process, and the user's data."""
     own = Path(nightcrew.__file__).resolve().parent.parent
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    found = [own, *(Path(entry) for entry in (*sys.path, *named) if entry), *given.data]
+    data = [at for path in given.data for at in (path, path.resolve())]
+    found = [own, *(Path(entry) for entry in (*sys.path, *named) if entry), *data]
     return tuple(dict.fromkeys(path.absolute() for path in found if path.exists() and path.absolute() != Path.cwd()))
 
 

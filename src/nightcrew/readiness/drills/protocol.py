@@ -74,8 +74,11 @@ class Done:
             ) from None
 
     def tail(self, characters: int = 600) -> str:
-        """The end of what it said, errors last."""
-        return f"{self.output}\n{self.errors}".strip()[-characters:]
+        """The end of what it said, errors last; and that its time was over, if it was."""
+        said = f"{self.output}\n{self.errors}".strip()[-characters:]
+        if self.status is not None:
+            return said
+        return f"its time was over after {self.seconds:.0f} s, and it was ended{f': {said}' if said else ''}"
 
 
 class Started(Protocol):

@@ -37,7 +37,7 @@ class RateLimitCrew:
     injects: str = f"a model that answers {_REFUSALS} requests with 429 and Retry-After: {_WAIT}"
     expects: str = (
         f"each is tried again, not before {_WAIT} s have passed, every try is charged to the budget, and the ticket is"
-        " done"
+        " worked to its end"
     )
 
     def applies(self, target: Target) -> str:
@@ -81,7 +81,7 @@ def _judged(place: Place, served: Model, refused: Sequence[Asked], ticket: str) 
     evidence = {"requests": len(served.asked), "refused": served.refused, "waited": [round(one, 3) for one in waits]}
     happened = "; ".join(wrong) or (
         f"{len(waits)} refusals were waited out ({', '.join(f'{one:.1f} s' for one in waits)}), all"
-        f" {len(served.asked)} requests were charged, and {ticket} was done"
+        f" {len(served.asked)} requests were charged, and {ticket} was worked to its end"
     )
     detected = min(waits, default=None)
     return Observed(not wrong, happened, detected, recovered, evidence, stood_in(live_brains(place)))

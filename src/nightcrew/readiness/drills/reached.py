@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from nightcrew.readiness.calls import ExternalCall, find_calls, own_files
@@ -36,6 +37,8 @@ def _told(call: ExternalCall) -> dict[str, Any]:
 
 def _reached(function: Any, root: Path, seen: set[CodeType]) -> Iterator[tuple[str, str]]:
     """File and qualified name of each function that is reached; of methods, by their names."""
+    while isinstance(function, partial | MethodType):
+        function = function.func if isinstance(function, partial) else function.__func__
     function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
     if not isinstance(function, FunctionType) or code is None or code in seen:
@@ -52,6 +55,9 @@ def _reached(function: Any, root: Path, seen: set[CodeType]) -> Iterator[tuple[s
     for name in names:
         for value in _named(function.__globals__.get(name), names):
             yield from _reached(value, root, seen)
+    for value in inspect.getclosurevars(function).nonlocals.values():
+        for inner in _named(value, names):
+            yield from _reached(inner, root, seen)
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -74,7 +74,11 @@ class RestoreFromBackup:
             said = f"the backup cannot be restored: {done.tail(300)}"
             return Observed(False, "; ".join([*wrong, said]), detected, evidence={"live": was})
         wrong += home.does_not_fit()
-        now = _rows(home.root / ".nightcrew" / "nightcrew.db")
+        try:
+            now = _rows(home.root / ".nightcrew" / "nightcrew.db")
+        except sqlite3.Error as error:
+            said = f"the restore reported success, and what it left cannot be read: {error}"
+            return Observed(False, "; ".join([*wrong, said]), detected, evidence={"live": was})
         wrong += [
             f"{count - now[name]} of {count} rows of {name} are missing in what was restored"
             for name, count in was.items()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nightcrew.model.clock import Clock, system_clock
-from nightcrew.model.errors import NightcrewError
+from nightcrew.model.errors import NightcrewError, SandboxError
 from nightcrew.readiness.boxes import Box
 from nightcrew.readiness.drills import why_not
 from nightcrew.readiness.drills.place import SECONDS, Given, made
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nightcrew.store.store import Store
 
 _MOST_TEXT = 4000
+_HELD = "A pipeline is drilled in a sandbox or not at all: Linux with Landlock (5.13 or later) or bubblewrap, or macOS."
 _MOST_FACTS = 500_000
 
 
@@ -101,6 +102,14 @@ def changed_since(target: Target, result: Result) -> list[str]:
     return target.fingerprint().changed(Fingerprint(result.parts))
 
 
+def require_whole(target: Target) -> None:
+    """Raises IntegrityError if the ledger of a target lacks an entry, or has one that nightcrew did not write."""
+    if isinstance(target, CrewTarget):
+        target.project.verify_ledger()
+    elif isinstance(target, PipelineTarget):
+        target.pipeline.state.verify_ledger()
+
+
 @contextmanager
 def opened(target: Target) -> "Iterator[Store]":
     """The state that belongs to a target: the crew's; the pipeline's (its module is imported); of plain code, none.
@@ -137,7 +146,7 @@ def _outcome(
             tell(drill.injects)
             place.begin()
             observed = drill.run(place)
-            notes = [note for note in (observed.stood_in, *place.notes) if note]
+            notes = [note for note in (observed.stood_in, *place.notes, _passed_along(given)) if note]
             return "passed" if observed.passed else "failed", replace(observed, stood_in="; ".join(notes))
     except NotApplicable as reason:
         return "not_applicable", Observed(False, str(reason))
@@ -145,11 +154,18 @@ def _outcome(
         more = {"kind": error.kind, "hint": error.hint}
         return "error", Observed(False, f"the code under drill broke: {error}", evidence=more)
     except NightcrewError as error:
-        more = {"code": error.code, "hint": error.hint}
+        has_no_switch = isinstance(error, SandboxError) and isinstance(target, PipelineTarget)
+        more = {"code": error.code, "hint": _HELD if has_no_switch else error.hint}
         return "error", Observed(False, f"the drill could not be done: {error}", evidence=more)
     except Exception as error:
         more = {"traceback": traceback.format_exc()[-4000:]}
         return "error", Observed(False, f"the drill itself broke: {type(error).__name__}: {error}", evidence=more)
+
+
+def _passed_along(given: Given | None) -> str:
+    """What of this environment the code was shown: it may behave otherwise at night, without that."""
+    names = sorted(given.variables) if given is not None else []
+    return f"it was given {', '.join(names)} of the environment" if names else ""
 
 
 def _text(said: object) -> str:

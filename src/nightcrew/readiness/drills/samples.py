@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 COUNT = 24
 """Records that a drill works with, unless it asks for another number."""
+_MAX_BYTES = 8_000_000
+"""Of JSON, after which no more records of a file are taken."""
 _SETS = {"JsonlSource", "GzipJsonlSource", "CsvSource", "ParquetSource"}
 _NONE = "there are no records to drill with: give some with --input FILE"
 
@@ -59,6 +61,8 @@ def known(pipeline: "Pipeline", spec: Mapping[str, Any]) -> list[Any]:
     for some in (samples["given"], samples["last"].get(pipeline.name, [])):
         if fitting := list(islice(_fitting(pipeline, some), count)):
             return fitting
+    if given := len(samples["given"]):
+        raise NotApplicable(f"the contract or the key takes none of the first {given} records of the file given")
     if pipeline.contract is None or not (schema := pipeline.contract.json_schema()):
         return []
     tries = (made(schema, number, whole=whole) for whole in (True, False) for number in range(1, count + 1))
@@ -67,13 +71,14 @@ def known(pipeline: "Pipeline", spec: Mapping[str, Any]) -> list[Any]:
 
 def _fitting(pipeline: "Pipeline", records: Iterable[Any]) -> Iterable[Any]:
     from nightcrew.pipeline.intake import reader
+    from nightcrew.readiness.drills.injecting import digest
 
     contract, key, seen = pipeline.contract, reader(pipeline.key), set()
     for record in records:
         text = to_json(record)
         try:
             parsed = from_json(text) if contract is None else contract.validate_json(text)
-            name = text if key is None else str(key(parsed))
+            name = digest(parsed) if key is None else str(key(parsed))
         except Exception:  # noqa: S112 - a record that does not fit is no sample, whatever the contract raises
             continue
         if name not in seen:
@@ -91,23 +96,19 @@ def _of_file(path: Path, count: int) -> list[Any]:
     source = open_source(path)
     if not isinstance(source, Source):
         return []
-    found = []
+    found, size = [], 0
     for _, raw in source.read():
-        value = _plain(raw)
+        text = b"" if isinstance(raw, Malformed) else raw if isinstance(raw, bytes) else to_json(raw)
+        try:
+            value = json.loads(text)
+        except ValueError:
+            continue
         if value is not None:
             found.append(value)
-        if len(found) >= count:
+            size += len(text)
+        if len(found) >= count or size > _MAX_BYTES:
             break
     return found
-
-
-def _plain(raw: Any) -> Any:
-    if isinstance(raw, Malformed):
-        return None
-    try:
-        return json.loads(raw) if isinstance(raw, bytes) else json.loads(to_json(raw))
-    except ValueError:
-        return None
 
 
 def _last_inputs(live: PipelineTarget, count: int) -> dict[str, list[Any]]:

@@ -37,7 +37,7 @@ class SecondWorker:
         more = {**spec, "work": WORK, "workers": WORKERS, "hold_at": max(2, len(records) // 4)}
         seen = place.child("nightcrew.readiness.drills.supervising:killed_and_again", more, loads=False)
         if seen["problem"]:
-            raise ChildError(seen["problem"], kind="not_begun", hint="Give it more time: --seconds 180")
+            raise ChildError(seen["problem"], kind="not_begun", hint=seen["hint"])
         found = judged(records, seen, broken_off="death of the worker")
         happened = found.happened.replace("the second run worked", "the other worker took over and worked")
         return replace(found, happened=happened, stood_in="both workers ran on this machine, over SQLite in the copy")

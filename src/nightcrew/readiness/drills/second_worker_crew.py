@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from nightcrew.model.ticket import State
 from nightcrew.readiness.boxes import Box
 from nightcrew.readiness.drills.in_crew import file_ticket, git, project, shift_arguments, short, ticket
+from nightcrew.readiness.drills.night import refusals
 from nightcrew.readiness.drills.protocol import Done, NotDone, Observed, On, Place, Started
 from nightcrew.readiness.target import Target
-from nightcrew.store import sessions, turns
+from nightcrew.store import handoffs, sessions, turns
 
 _BUSY = 75
 _POLL_SECONDS = 0.02
@@ -46,7 +47,7 @@ class SecondWorkerCrew:
         if not first.running and second.status == _BUSY:
             raise NotDone(f"the first shift ended before the second was tried: {first.wait().tail()}")
         first.kill()
-        wrong = list(_refused(second))
+        wrong = list(_refused(second, first.pid))
         if wrong:
             return Observed(False, "; ".join(wrong), evidence={"second": second.status})
         killed = place.elapsed()
@@ -78,19 +79,23 @@ def _wait_for_work(place: Place, shift: Started, name: str) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _refused(second: Done) -> Iterator[str]:
+def _refused(second: Done, first: int) -> Iterator[str]:
     if second.status in (0, 1):
         yield "a second shift worked beside one that lived: two workers had the same tickets"
     elif second.status != _BUSY:
         yield f"the second shift was not told to come again later, it broke: {second.tail(300)}"
+    elif str(first) not in _told(second):
+        yield f"the second shift was not told who works, which is process {first}: {_told(second)}"
 
 
 def _done_once(place: Place, name: str) -> Iterator[str]:
-    state = ticket(place, name).state
-    if state is not State.DONE:
-        yield f"{name} ended {state}, not done, when the second worker had taken over"
+    now = ticket(place, name)
+    with project(place).store.read() as tx:
+        yield from refusals(handoffs.list(tx, ticket=name))
+    if now.state not in (State.DONE, State.IN_REVIEW) or now.head is None:  # A playbook may send all to a person.
+        yield f"{name} ended {now.state}, not done, when the second worker had taken over"
         return
-    into = project(place).settings.merge.into
+    into = project(place).settings.merge.into if now.state is State.DONE else now.head
     lines = git(place, "show", f"{into}:{_FILE}").split()
     if len(lines) != 1:
         yield f"the work of {name} is there {len(lines)} times"

@@ -12,6 +12,9 @@ from nightcrew.monitoring.alerts.configured import SETTINGS_FILE
 
 _OUTSIDE = ("database_url", "github", "memory", "brains", "scanner")
 """What reaches beyond the copy, or costs money there."""
+_USUAL = ("budget", "limits")
+"""What is as it is by default in the copy, so that no drill's work ends at it: the disk there may be another, too."""
+_CAPS = ("soft", "hard")
 
 _NOWHERE = "NIGHTCREW_DRILL_NOWHERE"
 """The variable, which is not set, of channels whose addresses lie in a file: that would be read from anywhere."""
@@ -39,17 +42,21 @@ def harmless(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings without what reaches outside: databases, forges, other memories, models, scanners.
 
     Channels of alerts stay, and reach nobody: their addresses are named by variables that are not set in the copy.
-    Agents keep their caps and get the mechanical brain. The repository's own tests are not run: a drill is about what
-    the crew does with a result, and they may take hours, or need what is not in the copy.
+    Agents get the mechanical brain, and the turns, times and disk that they have by default, but in the drill that is
+    about their caps. The repository's own tests are not run: a drill is about what the crew
+    does with a result, and they may take hours, or need what is not in the copy.
     """
-    kept = {name: value for name, value in settings.items() if name not in _OUTSIDE}
+    kept = {name: value for name, value in settings.items() if name not in (*_OUTSIDE, *_USUAL)}
     channels = [
         {k: v for k, v in one.items() if k != "urls_file"} | ({"urls_env": _NOWHERE} if "urls_file" in one else {})
         for one in kept.get("channel", [])
     ]
     if channels:
         kept["channel"] = channels
-    agents = {name: {k: v for k, v in agent.items() if k != "brains"} for name, agent in _tables(kept.get("agents"))}
+    agents = {
+        name: {k: v for k, v in agent.items() if k not in ("brains", *_CAPS)}
+        for name, agent in _tables(kept.get("agents"))
+    }
     if agents:
         kept["agents"] = agents
     checks = kept["checks"] if isinstance(kept.get("checks"), dict) else {}

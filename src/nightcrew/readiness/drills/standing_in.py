@@ -55,7 +55,8 @@ def answering(step: Step, arguments: Sequence[tuple[Any, ...]]) -> Answering:
 
 
 def _tried(function: Callable[..., Any], given: tuple[Any, ...]) -> tuple[bool, Any]:
-    """Whether it answers, and what; else the problem in a few words."""
+    """Whether it answers, and what; else the problem in a few words. It is given copies: it may change them."""
+    given = tuple(_copied(one) for one in given)
     try:
         if is_async(function):
             value = run_to_end(asyncio.wait_for(function(*given), _PATIENCE))
@@ -66,6 +67,13 @@ def _tried(function: Callable[..., Any], given: tuple[Any, ...]) -> tuple[bool, 
         said = said if len(said) <= _SAID else said[: _SAID - 1] + "…"
         return False, f"{type(error).__name__}: {said}" if said else type(error).__name__
     return True, value.value if isinstance(value, Partial) else value
+
+
+def _copied(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # It holds what cannot be copied: a connection, a lock.
+        return value
 
 
 def _of_its_type(guard: Any, original: Callable[..., Any], name: str, problem: str) -> Any:

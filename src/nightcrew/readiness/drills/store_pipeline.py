@@ -36,7 +36,7 @@ class StorePipeline:
         more = {**spec, "patience_ms": PATIENCE_MS}
         seen = place.child("nightcrew.readiness.drills.supervising:locked_and_again", more, loads=False)
         if seen["problem"]:
-            raise ChildError(seen["problem"], kind="not_begun", hint="Give it more time: --seconds 180")
+            raise ChildError(seen["problem"], kind="not_begun", hint=seen["hint"])
         stood_in = f"the store was waited for {PATIENCE_MS / 1000} s, not 30"
         if "error" not in seen["first"]:
             said = "the run reported success although its store could not be written"

@@ -25,11 +25,11 @@ def killed_and_again(_pipeline: None, spec: Mapping[str, Any]) -> dict[str, Any]
     """Run ``work`` until it holds, kill it, look at the store, run it again, look again.
 
     ``spec``: that of ``watched.work``, with ``target``, ``pipeline`` (its name), ``state`` and ``seconds``. ``problem``
-    is empty unless the first run did not come to its middle (nothing was injected then).
+    is empty unless the first run did not come to its middle (nothing was injected then); ``hint`` is what to do then.
     """
     first = start(spec, spec)
-    if problem := _middle(first, spec):
-        return {"problem": problem}
+    if not_begun := _middle(first, spec):
+        return not_begun
     first.kill()
     first.wait()
     return _again(spec, {})
@@ -41,8 +41,8 @@ def locked_and_again(_pipeline: None, spec: Mapping[str, Any]) -> dict[str, Any]
     ``patience_ms`` is how long the runs wait for the store.
     """
     first = start(spec, spec)
-    if problem := _middle(first, spec):
-        return {"problem": problem}
+    if not_begun := _middle(first, spec):
+        return not_begun
     with closing(sqlite3.connect(Path(spec["state"]) / ".nightcrew" / "nightcrew.db", isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
@@ -53,15 +53,20 @@ def locked_and_again(_pipeline: None, spec: Mapping[str, Any]) -> dict[str, Any]
     return _again(spec, {"first": answer, "detected_seconds": detected})
 
 
-def _middle(run: "subprocess.Popen[str]", spec: Mapping[str, Any]) -> str:
+def _middle(run: "subprocess.Popen[str]", spec: Mapping[str, Any]) -> dict[str, Any]:
     """Wait until a run holds; gives why it does not, if it does not."""
     began = time.monotonic()
     while run.poll() is None and not Path(spec["held"]).exists():
         if time.monotonic() - began > spec["seconds"]:
             run.kill()
-            return f"the run did not come to its middle within {spec['seconds']:.0f} s"
+            problem = f"the run did not come to its middle within {spec['seconds']:.0f} s"
+            return {"problem": problem, "hint": "Give it more time: --seconds 600"}
         time.sleep(_POLL_SECONDS)
-    return f"the run ended before its middle: {ended(run)}" if run.poll() is not None else ""
+    if run.poll() is None:
+        return {}
+    answer = ended(run)
+    said = answer["error"] if "error" in answer else f"{answer['answer']}"
+    return {"problem": f"the run ended before its middle: {said}", "hint": answer.get("hint", "")}
 
 
 def _again(spec: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,19 +2,18 @@
 
 import asyncio
 import hashlib
-import inspect
 import json
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nightcrew.pipeline.chain import Step
+from nightcrew.pipeline.chain import Chain, Made, Stage
 from nightcrew.store import connection
 
 if TYPE_CHECKING:
@@ -23,38 +22,38 @@ if TYPE_CHECKING:
 _NEVER = 3600.0
 _POLL_SECONDS = 0.01
 _STORED_SECONDS = 5.0
-"""How long is waited for the first outcome in the store: one that keeps nothing is killed all the same."""
+"""How long an outcome that was made is waited for in the store: a run that keeps nothing is killed all the same."""
 COMMIT_SECONDS = 0.05
 """How much work a crash may repeat, in the copy: a run over a sample is short."""
 
 
-class _Watched:
-    """A guarded step: ``before`` is called with what it is given and numbers the calls, ``after`` with the number.
+class _Watched(Chain):
+    """The stages: ``before`` is called with a record that begins and numbers it, ``after`` with the number at its end.
 
-    ``after`` gives the seconds to wait until it is asked again; None: the answer may go on.
+    ``after`` gives the seconds to wait until it is asked again; None: what was made may go on, to the store.
     """
 
-    def __init__(self, guarded: Any, before: Callable[[Any], int], after: Callable[[int], float | None]) -> None:
-        self._guarded, self._before, self._after = guarded, before, after
+    def __init__(
+        self, stages: Sequence[Stage], before: Callable[[Any], int], after: Callable[[int], float | None]
+    ) -> None:
+        super().__init__(stages)
+        self._begun, self._pause = before, after
 
-    def attempt(self, *args: Any, **kwargs: Any) -> Any:
-        """What the guard's does."""
-        number = self._before(args[0])
-        made = self._guarded.attempt(*args, **kwargs)
-        if inspect.isawaitable(made):
-            return self._later(made, number)
-        while (seconds := self._after(number)) is not None:
+    def run(self, record: Any, stage: int = 0, before: Mapping[str, Any] | None = None) -> Made:
+        """See Chain."""
+        number = self._begun(record)
+        made = super().run(record, stage, before)
+        while (seconds := self._pause(number)) is not None:
             time.sleep(seconds)
         return made
 
-    async def _later(self, made: Awaitable[Any], number: int) -> Any:
-        answer = await made
-        while (seconds := self._after(number)) is not None:
+    async def run_async(self, record: Any, stage: int = 0, before: Mapping[str, Any] | None = None) -> Made:
+        """See Chain."""
+        number = self._begun(record)
+        made = await super().run_async(record, stage, before)
+        while (seconds := self._pause(number)) is not None:
             await asyncio.sleep(seconds)
-        return answer
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._guarded, name)
+        return made
 
 
 def work(pipeline: "Pipeline", spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,19 +63,17 @@ def work(pipeline: "Pipeline", spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def watch(pipeline: "Pipeline", spec: Mapping[str, Any]) -> None:
-    """Have each call of the first step be a line in ``calls``, in this process.
+    """Have each record that the steps begin to work be a line in ``calls``, in this process.
 
-    ``hold_at``: the first step's answers from that call on are held until there is a file ``go`` (0: none are); those
-    of the calls before go on, however many records are worked at a time. When there is one to hold, and some of the
-    others are stored, the file ``held`` is made. ``patience_ms``, if given, is how long the store is waited for.
+    ``hold_at``: what the steps made of the records from that one on is held until there is a file ``go`` (0: none is);
+    that of the records before goes on, however many are worked at a time. When there is one to hold, and some of the
+    others are stored, the file ``held`` is made; also five seconds after the first of the others went on, if none is.
+    ``patience_ms``, if given, is how long the store is waited for. Records are begun as fast as can be.
     """
-    first = next(index for index, stage in enumerate(pipeline._stages) if isinstance(stage, Step))
-    stage = pipeline._stages[first]
-    assert isinstance(stage, Step)  # noqa: S101 - it was sought by that
     calls = os.open(spec["calls"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     seen = threading.Lock()
     count = 0
-    paused, held_since = False, 0.0
+    paused, held_since, went_on = False, 0.0, 0.0
 
     def before(record: Any) -> int:
         nonlocal count
@@ -86,21 +83,26 @@ def watch(pipeline: "Pipeline", spec: Mapping[str, Any]) -> None:
             return count
 
     def after(number: int) -> float | None:
-        nonlocal paused, held_since
-        if not spec["hold_at"] or number < spec["hold_at"] // 2 or Path(spec["go"]).exists():
+        nonlocal paused, held_since, went_on
+        if not spec["hold_at"] or Path(spec["go"]).exists():
             return None
+        now = time.monotonic()
         if number < spec["hold_at"]:
-            first, paused = not paused, True
-            return 2 * COMMIT_SECONDS if first else None  # So that some are stored before it dies.
-        held_since = held_since or time.monotonic()
-        held = time.monotonic() - held_since
-        if held > _STORED_SECONDS or _is_some_stored(spec):
+            if number >= spec["hold_at"] // 2 and not paused:
+                paused = True
+                return 2 * COMMIT_SECONDS  # So that some are stored before it dies.
+            went_on = went_on or now
+            return None
+        held_since = held_since or now
+        late = went_on and now - max(held_since, went_on) > _STORED_SECONDS
+        if late or _is_some_stored(spec):
             Path(spec["held"]).touch()
-        return _POLL_SECONDS if held < _NEVER else None
+        return _POLL_SECONDS if now - held_since < _NEVER else None
 
     if patience := spec.get("patience_ms"):
         connection.BUSY_TIMEOUT_MS = patience
-    pipeline._stages[first] = replace(stage, call=_Watched(stage.call, before, after))  # type: ignore[arg-type]
+    pipeline.__dict__["chain"] = _Watched(pipeline.chain.stages, before, after)
+    pipeline.limits = replace(pipeline.limits, rate=None)
     pipeline.commit_seconds = min(pipeline.commit_seconds, COMMIT_SECONDS)
 
 

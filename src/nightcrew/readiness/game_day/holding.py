@@ -2,8 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nightcrew.model.clock import Clock, system_clock
@@ -13,8 +13,9 @@ from nightcrew.readiness.drills import own, running
 from nightcrew.readiness.drills.place import Given
 from nightcrew.readiness.drills.protocol import Drill, NotApplicable, Observed, On, Outcome, Place, Result
 from nightcrew.readiness.drills.samples import offered
-from nightcrew.readiness.game_day.judging import Seen, seen, unaccounted
-from nightcrew.readiness.game_day.timeline import Planned, drawn, slot_of
+from nightcrew.readiness.game_day.judging import Seen, over, seen, unaccounted, unquiet
+from nightcrew.readiness.game_day.refereeing import events_of
+from nightcrew.readiness.game_day.timeline import Planned, drawn, slot_of, whole_seed
 from nightcrew.readiness.target import CrewTarget, PipelineTarget, Target
 
 NAME = "game-day"
@@ -22,6 +23,7 @@ _EXPECTED = (
     "each fault is noticed, work goes on as before when it is over, and in the end each record has one outcome and the"
     " ledger fits"
 )
+_NOT_LOOKED = "whether each record has one outcome was not looked at"
 _ASIDE = 120.0
 """Seconds for what is not the day itself: loading the code, starting it again after a kill, working what waits."""
 _RATE = 20.0
@@ -58,10 +60,10 @@ class GameDay:
         }  # fmt: skip
         began = place.elapsed()
         about = place.child("nightcrew.readiness.game_day.playing:described", spec)
-        slot = slot_of(place.elapsed() - began)
         if about.get("not"):
             raise NotApplicable(about["not"])
-        timeline = drawn(self.seed, self.length, list(about["steps"]), slot)
+        seed = whole_seed(self.seed, place.elapsed() - began)
+        timeline = drawn(seed, self.length, list(about["steps"]), slot_of(seed))
         for fault in timeline:
             place.say(f"planned after {fault.at:.1f} s: {fault.injected}")
         more = {
@@ -70,15 +72,49 @@ class GameDay:
             "target": place.target.spec, "pipeline": about["name"], "state": str(place.root),
             "patience": self.length + _ASIDE / 2,
         }  # fmt: skip
-        answer = place.child("nightcrew.readiness.game_day.refereeing:referee", {**spec, **more}, loads=False)
-        return self._observed(timeline, about, answer)
+        day = _Day(timeline, self.rate, len(about["steps"]), seed, about["stood_in"])
+        try:
+            answer = place.child("nightcrew.readiness.game_day.refereeing:referee", {**spec, **more}, loads=False)
+        except KeyboardInterrupt:
+            return day.as_far_as(events_of(more))
+        return day.observed(answer, self.length)
 
-    def _observed(self, timeline: list[Planned], about: dict[str, Any], answer: dict[str, Any]) -> Observed:
-        until = max([self.length, *(event["time"] for event in answer["events"])]) + 1.0
-        faults = seen(timeline, answer["events"], rate=self.rate, steps=len(about["steps"]), until=until)
-        count = int(self.length * self.rate)
+
+@dataclass(frozen=True)
+class _Day:
+    """What was planned for a pipeline, to be held against what was seen."""
+
+    timeline: list[Planned]
+    rate: float
+    steps: int
+    seed: int
+    stood_in: str
+
+    def observed(self, answer: Mapping[str, Any], length: float) -> Observed:
+        """What the whole day came to. Raises NotApplicable if records have trouble of their own."""
+        events = answer["events"]
+        if why := unquiet(events, before=self.timeline[0].at, steps=self.steps):
+            raise NotApplicable(why)
+        until = max([length, *(event["time"] for event in events)]) + 1.0
+        faults = seen(self.timeline, events, rate=self.rate, steps=self.steps, until=until)
+        count = int(length * self.rate)
         wrong = [*unaccounted(answer["stored"], count), *answer["broke"]]
-        return observed(faults, wrong, f"each of {count} records has one outcome", self.seed, about["stood_in"])
+        return observed(faults, wrong, f"each of {count} records has one outcome", self.seed, self.stood_in)
+
+    def as_far_as(self, events: Sequence[Mapping[str, Any]]) -> Observed:
+        """What is known of a day that was interrupted. Raises KeyboardInterrupt if no fault was over."""
+        now = max((event["time"] for event in events), default=0.0)
+        done = over(self.timeline, now)
+        if not done:
+            raise KeyboardInterrupt
+        faults = seen(self.timeline[: len(done) + 1], events, rate=self.rate, steps=self.steps, until=now)[: len(done)]
+        return interrupted(observed(faults, [], _NOT_LOOKED, self.seed, self.stood_in), now)
+
+
+def interrupted(came: Observed, after: float) -> Observed:
+    """What a day that was not held to its end came to."""
+    said = f"interrupted after {after:.0f} s; until then: {came.happened}"
+    return replace(came, passed=False, happened=said, evidence={**came.evidence, "interrupted": round(after, 1)})
 
 
 def observed(faults: list[Seen], wrong: list[str], right: str, seed: int, stood_in: str = "") -> Observed:
@@ -110,7 +146,8 @@ def hold(
     if not isinstance(target, CrewTarget):
         day = GameDay(seconds, seed)
         limit = seconds + _ASIDE
-        return running.run(day, target, seconds=limit, given=given, keep=keep, tell=tell, clock=clock)
+        held = running.run(day, target, seconds=limit, given=given, keep=keep, tell=tell, clock=clock)
+        return replace(held, outcome="error") if "interrupted" in held.evidence else held
     return _crew_day(target, seconds, seed, given, tell, clock)
 
 
@@ -122,17 +159,26 @@ def _crew_day(
     fingerprint = target.fingerprint()
     faults: list[Seen] = []
     broke: list[str] = []
+    stopped: float | None = None
     for drill in _shuffled(target, seed):
         at = time.monotonic() - began
         if at >= seconds:
             break
         tell(f"after {at:.0f} s: {drill.name}")
-        found = running.run(drill, target, given=given, tell=tell, clock=clock)
+        try:
+            found = running.run(drill, target, given=given, tell=tell, clock=clock)
+        except KeyboardInterrupt:
+            if not faults:
+                raise
+            stopped = time.monotonic() - began
+            break
         if found.outcome == "error":
             broke.append(f"{drill.name} could not be done: {found.happened}")
         elif found.outcome != "not_applicable":
             faults.append(_as_seen(found, at))
     outcome, came = _came_to(faults, broke, seed)
+    if stopped is not None:
+        outcome, came = "error", interrupted(came, stopped)
     return Result(
         drill=NAME, target=target.label, outcome=outcome, boxes=(),
         injected=f"drills in random order (seed {seed}) for {seconds:.0f} s, each in a night of its own",

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from nightcrew.readiness.game_day.timeline import Planned
@@ -34,6 +35,23 @@ def seen(faults: Sequence[Planned], events: Events, *, rate: float, steps: int, 
     ends = [*(one.at for one in faults[1:]), until]
     firsts = _firsts(events)
     return [_seen(one, end, firsts, rate, steps) for one, end in zip(faults, ends, strict=True)]
+
+
+def over(faults: Sequence[Planned], until: float) -> list[Planned]:
+    """Those for which the time to recover was over by then: the next had come."""
+    return [one for one, then in pairwise(faults) if then.at <= until]
+
+
+def unquiet(events: Events, *, before: float, steps: int) -> str:
+    """What befell records before the first fault, by itself: empty if nothing did."""
+    rows = [row for event in events if event["time"] < before for row in event.get("rows", ())]
+    troubled = sum(state not in WELL or attempts > steps for _, state, attempts in rows)
+    if not troubled:
+        return ""
+    return (
+        f"{troubled} of {len(rows)} records before the first fault were not accepted at the first attempt: what a"
+        " fault does cannot be told from that. Give records that go through: --input FILE"
+    )
 
 
 def _firsts(events: Events) -> list[Mapping[str, Any]]:

@@ -57,7 +57,7 @@ def referee(_pipeline: None, spec: Mapping[str, Any]) -> dict[str, Any]:
         if "error" in settled:
             broke.append(f"what waited could not be worked: {settled['error']}")
         found = stored(spec)
-    return {"events": _events(spec, begun), "broke": broke, "stored": found}
+    return {"events": events_of(spec), "broke": broke, "stored": found}
 
 
 def _taken(spec: Mapping[str, Any]) -> sqlite3.Connection:
@@ -67,8 +67,9 @@ def _taken(spec: Mapping[str, Any]) -> sqlite3.Connection:
     return writer
 
 
-def _events(spec: Mapping[str, Any], begun: Path) -> list[dict[str, Any]]:
+def events_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The lines that the runs wrote; the last of a run that was killed may be cut off."""
+    begun = Path(spec["begun"])
     origin = float(begun.read_text()) if begun.exists() else 0.0
     path, found = Path(spec["events"]), []
     for line in path.read_text().splitlines() if path.exists() else []:

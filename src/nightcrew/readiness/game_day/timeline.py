@@ -10,6 +10,7 @@ FIRST = 2.0
 SLOT = 8.0
 """Seconds for each fault and the recovery from it, on average; a multiple of it where starting again takes long."""
 _STARTS = 3
+_SLOTS = 1_000_000
 _SHORTEST, _LONGEST = 1.0, 2.5
 
 STEP_FAULTS: Mapping[str, str] = {
@@ -51,9 +52,17 @@ class Planned:
         return self.at <= now < self.end
 
 
-def slot_of(start_seconds: float) -> float:
-    """Seconds for each fault, where a process of the pipeline takes so long to start."""
-    return SLOT * max(1, math.ceil(_STARTS * start_seconds / SLOT))
+def whole_seed(seed: int, start_seconds: float) -> int:
+    """The seed with the time for each fault in it, where a process of the pipeline takes so long to start.
+
+    How long it takes differs from one time to the next. A seed that was given back by this stays as it is.
+    """
+    return seed if seed >= _SLOTS else seed + _SLOTS * max(1, math.ceil(_STARTS * start_seconds / SLOT))
+
+
+def slot_of(seed: int) -> float:
+    """Seconds for each fault, which a whole seed says."""
+    return SLOT * max(1, seed // _SLOTS)
 
 
 def slots(seconds: float, slot: float = SLOT) -> int:
@@ -63,7 +72,7 @@ def slots(seconds: float, slot: float = SLOT) -> int:
 
 def drawn(seed: int, seconds: float, steps: Sequence[str], slot: float = SLOT) -> list[Planned]:
     """The faults of a game day: each kind once before any comes again, at a random time in its part of the day."""
-    chance = random.Random(seed)  # noqa: S311 - it is to be repeated, not to be secret
+    chance = random.Random(seed % _SLOTS)  # noqa: S311 - it is to be repeated, not to be secret
     kinds: list[str] = []
     found = []
     for number in range(slots(seconds, slot)):

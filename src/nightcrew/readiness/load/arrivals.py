@@ -16,11 +16,9 @@ from nightcrew.monitoring.sketches import Distribution
 from nightcrew.pipeline.chain import Chain, Made, Stage
 from nightcrew.pipeline.chain import Step as PipelineStep
 from nightcrew.pipeline.measuring import Meter
-from nightcrew.readiness.load.curve import Climb, Plan, Step
+from nightcrew.readiness.load.curve import MOST_RECORDS, Climb, Plan, Step
 from nightcrew.store.outcomes import Row
 
-MOST_RECORDS = 500_000
-"""A load test ends after so many: their outcomes are on a disk."""
 _WARM_SECONDS = 1.0
 _DRAIN_SECONDS = 30.0
 _FILL_SECONDS = 0.02
@@ -155,7 +153,7 @@ class Arrivals:
             rate = self._climb.next(seen)
         if rate is None:
             raise Over
-        seconds = self._plan.length(rate)
+        seconds = self._climb.length(rate)
         if time.perf_counter() - self._began + seconds > self._plan.total and step.counts:
             self.ended_by = f"the {self._plan.total:.0f} s for all rates were over"
             raise Over
@@ -174,7 +172,8 @@ class Arrivals:
             step.waited(unserved, now)
             step.out.clear()
         work = list(step.work)
-        took = max(step.seconds, step.last - step.begin - self._climb.commit_seconds)
+        # What was worked last was committed up to one interval later: on average half of it.
+        took = max(step.seconds, step.last - step.begin - self._climb.commit_seconds / 2)
         p50, p95, p99, slowest = (step.waits.quantile(rank) or 0.0 for rank in (0.5, 0.95, 0.99, 1.0))
         found = Step(
             rate=step.rate, seconds=step.seconds, arrived=step.arrived, stored=stored, unserved=len(unserved),

@@ -1,8 +1,9 @@
 """What a load test looks for: the rates that it goes through, what was seen at each, and the rule of the knee.
 
 A rate *holds* when what arrives is served as fast as it arrives (the queue does not grow), the slowest of a hundred is
-stored within the limit, and no more of the records fail or are answered by a fallback than at the first rate. The
-*knee* is the highest rate that held. A rate that does not hold is tried once more, because a machine has hiccups.
+stored within the limit, and no more of the records fail or are answered by a fallback than at the rates that held
+before. The *knee* is the highest rate that held. A rate that does not hold is tried once more, because a machine has
+hiccups, and chance makes some rates look bad.
 """
 
 import math
@@ -13,10 +14,16 @@ from typing import Any, Self
 GROWTH = 0.05
 """The queue grows when waits rise by more than this much of the time that goes by: less than 95 % is served."""
 WORSE = 0.01
-"""How much more of the records (0..1) may fail or be answered by a fallback than at the first rate that was served."""
+"""How much more of the records (0..1) may fail or be answered by a fallback than at the rates that held, besides what
+chance makes of it: ``_Z`` standard errors of the difference (a rate has to fail twice)."""
+_Z = 2.0
+MOST_RECORDS = 500_000
+"""A load test ends after so many: their outcomes are on a disk."""
 FEWEST = 20
 """Records that arrive at one rate, at least; a slow rate is held for longer."""
 _TIMES, _COMMITS = 3, 4
+_HELD_COMMITS = 10
+"""Commit intervals that a rate is held for, at least: waits go up and down by one, which must be little beside it."""
 _DOWN, _CLOSE = 4, 1.1
 
 
@@ -43,10 +50,6 @@ class Plan:
     def rising(self) -> bool:
         """Whether the rate rises."""
         return self.factor > 1
-
-    def length(self, rate: float) -> float:
-        """How long a rate is held, in seconds."""
-        return max(self.seconds, FEWEST / rate)
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,12 @@ class Step:
     @property
     def worse(self) -> float:
         """The part (0..1) of the stored records that failed or were answered by a fallback."""
-        bad = sum(self.states.get(state, 0) for state in ("fallback", "quarantined", "waiting_retry"))
-        return bad / self.stored if self.stored else 1.0
+        return self.bad / self.stored if self.stored else 1.0
+
+    @property
+    def bad(self) -> int:
+        """How many of the stored records failed or were answered by a fallback."""
+        return sum(self.states.get(state, 0) for state in ("fallback", "quarantined", "waiting_retry"))
 
     @property
     def at_a_time(self) -> float:
@@ -103,28 +110,36 @@ class Climb:
         self.plan = plan
         self.limit = plan.limit
         self.commit_seconds = commit_seconds
-        self._base: float | None = None
+        self._well = [0, 0]
+        """Of the rates that held: how many records were stored, and how many of them were bad."""
         self._held: float | None = None
         self._failed: float | None = None
         self._again: set[float] = set()
         self._down = self._refined = 0
 
+    def length(self, rate: float) -> float:
+        """How long a rate is held, in seconds."""
+        return max(self.plan.seconds, FEWEST / rate, _HELD_COMMITS * self.commit_seconds)
+
     def judge(self, step: Step) -> str:
         """Empty if the rate held, else why not."""
-        grew = self._grew(step)
-        if not grew and self._base is None:
-            self._base = step.worse
-            if self.limit is None:
-                self.limit = max(_TIMES * step.p99, _COMMITS * self.commit_seconds)
-        if grew:
+        if grew := self._grew(step):
             return grew
-        assert self._base is not None  # noqa: S101 - it was set above
-        assert self.limit is not None  # noqa: S101
+        if self.limit is None:
+            self.limit = max(_TIMES * step.p99, _COMMITS * self.commit_seconds)
         if step.p99 > self.limit:
             return f"the slowest of a hundred took {step.p99:.2f} s; the limit is {self.limit:.2f} s"
-        if step.worse > self._base + WORSE:
-            return f"{step.worse:.1%} failed or were answered by a fallback; at first it was {self._base:.1%}"
+        stored, bad = self._well
+        if stored and step.worse > bad / stored + WORSE + self._chance(step):
+            return f"{step.worse:.1%} failed or were answered by a fallback; before it was {bad / stored:.1%}"
+        self._well = [stored + step.stored, bad + step.bad]
         return ""
+
+    def _chance(self, step: Step) -> float:
+        """By how much two shares may differ by chance, where all records are alike."""
+        stored, bad = self._well
+        share = (bad + step.bad) / (stored + step.stored)
+        return _Z * math.sqrt(share * (1 - share) * (1 / stored + 1 / step.stored))
 
     def _grew(self, step: Step) -> str:
         # Waits go up and down by a commit interval; in a short step that is not yet a queue.
@@ -168,8 +183,14 @@ def knee(steps: list[Step]) -> float | None:
     return max((step.rate for step in steps if step.held), default=None)
 
 
-def why_no_more(steps: list[Step]) -> str:
-    """Why the lowest rate above the knee did not hold; empty if every rate held."""
+def missed(steps: list[Step]) -> Step | None:
+    """The lowest rate above the knee that did not hold; None if every rate held."""
     highest = knee(steps) or 0.0
     above = [step for step in steps if not step.held and step.rate > highest]
-    return min(above, key=lambda step: step.rate).why_not if above else ""
+    return min(above, key=lambda step: step.rate) if above else None
+
+
+def why_no_more(steps: list[Step]) -> str:
+    """Why that rate did not hold; empty if every rate held."""
+    found = missed(steps)
+    return found.why_not if found is not None else ""

@@ -17,7 +17,7 @@ from nightcrew.pipeline.sources import Malformed, Source, open_source
 from nightcrew.readiness.drills.injecting import guard_of, put
 from nightcrew.readiness.drills.standing_in import NoAnswer, answering
 from nightcrew.readiness.load.arrivals import Arrivals, Awaited, Over, SeenChain, Waiting
-from nightcrew.readiness.load.curve import Climb, Plan, Step
+from nightcrew.readiness.load.curve import FEWEST, Climb, Plan, Step
 
 if TYPE_CHECKING:
     from nightcrew.pipeline import Pipeline
@@ -27,10 +27,11 @@ _PROBED = 6
 
 
 def drive(pipeline: "Pipeline", spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Go through the rates of ``plan`` with the records of ``input``, over and over; each step is a line in ``steps``.
+    """Go through the rates of ``plan`` with the records of ``input``, over and over.
 
-    ``network``: the steps may reach it, and nothing stands in for them; else one that cannot answer without it is stood
-    in for, by something that takes ``stand_in_seconds``. Raises UsageError if there is no record.
+    ``steps`` gets a line that says what it is about, and one for each step. ``network``: the steps may reach it, and
+    nothing stands in for them; else one that cannot answer without it is stood in for, by something that takes
+    ``stand_in_seconds``. Raises UsageError if there is no record, or no time for the first rate.
     """
     source = open_source(spec["input"])
     if not isinstance(source, Source):
@@ -41,8 +42,18 @@ def drive(pipeline: "Pipeline", spec: Mapping[str, Any]) -> dict[str, Any]:
     stood_in = [] if spec["network"] else _stand_in(pipeline, records, spec["stand_in_seconds"])
     plan = Plan(**spec["plan"])
     climb = Climb(plan, pipeline.commit_seconds)
+    if (needed := climb.length(plan.rate)) > plan.total:
+        raise UsageError(
+            f"{plan.rate:g} records a second need {needed:.0f} s, and there are {plan.total:.0f} s in all",
+            hint=f"Give --total {2 * needed:.0f}, or a higher rate: at least {FEWEST} records come at each",
+        )
     one_by_one = pipeline.limits.concurrency == 1 and not pipeline.chain.is_async
+    about = {
+        "stood_in": "; ".join(stood_in), "sample": len(records), "concurrency": pipeline.limits.concurrency,
+        "commit_seconds": pipeline.commit_seconds,
+    }  # fmt: skip
     with Path(spec["steps"]).open("a", buffering=1) as steps:
+        steps.write(json.dumps({"about": about}) + "\n")
 
         def told(step: Step) -> None:
             steps.write(json.dumps(step.plain()) + "\n")
@@ -54,10 +65,7 @@ def drive(pipeline: "Pipeline", spec: Mapping[str, Any]) -> dict[str, Any]:
         arriving: Any = Waiting(arrivals) if one_by_one else Awaited(arrivals)
         with contextlib.suppress(Over):
             pipeline.run(arriving, max_rejected=1.0)
-    return {
-        "stood_in": "; ".join(stood_in), "limit": climb.limit, "ended_by": arrivals.ended_by, "sample": len(records),
-        "concurrency": pipeline.limits.concurrency, "commit_seconds": pipeline.commit_seconds,
-    }  # fmt: skip
+    return {**about, "limit": climb.limit, "ended_by": arrivals.ended_by}
 
 
 def _stand_in(pipeline: "Pipeline", records: list[Any], seconds: float) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from nightcrew.model.clock import Clock, isoformat, system_clock
 from nightcrew.model.errors import UsageError
@@ -15,7 +15,7 @@ from nightcrew.readiness.drills.place import Given, LocalPlace, made
 from nightcrew.readiness.drills.protocol import NotApplicable
 from nightcrew.readiness.drills.running import opened
 from nightcrew.readiness.drills.samples import records_for
-from nightcrew.readiness.load.curve import Plan, Step, knee, why_no_more
+from nightcrew.readiness.load.curve import MOST_RECORDS, Climb, Plan, Step, knee, missed, why_no_more
 from nightcrew.readiness.target import PipelineTarget, Target
 from nightcrew.store import drills as stored
 
@@ -27,6 +27,7 @@ _ASIDE = 90.0
 """Seconds for what is not the load itself: loading the code, trying its steps, waiting for the last records."""
 _POLL_SECONDS = 0.1
 _MADE_UP = 200
+INTERRUPTED = "it was interrupted"
 _NO_PIPELINE = "a load test needs a pipeline"
 _NAME_ONE = "Name one: nightcrew load APP.py:NAME --input FILE"
 
@@ -64,6 +65,17 @@ class Load:
         """Why the next rate did not hold; empty if every rate held."""
         return why_no_more(list(self.steps))
 
+    @property
+    def missed(self) -> Step | None:
+        """The lowest rate above the knee that did not hold."""
+        return missed(list(self.steps))
+
+    @property
+    def in_review(self) -> float:
+        """Which part (0..1) of what was stored was held for a person to review."""
+        stored = sum(step.stored for step in self.steps)
+        return sum(step.states.get("in_review", 0) for step in self.steps) / stored if stored else 0.0
+
     def plain(self) -> dict[str, Any]:
         """As JSON has a form for."""
         return {
@@ -73,6 +85,17 @@ class Load:
             "settings": dict(self.settings), "plan": asdict(self.plan), "fingerprint": self.fingerprint,
             "steps": [step.plain() for step in self.steps], "entry": self.entry,
         }  # fmt: skip
+
+    @classmethod
+    def of(cls, run: "LoadRun") -> Self:
+        """From what was stored."""
+        doc = run.doc
+        return cls(
+            target=run.target, started=run.started, seconds=doc["seconds"], plan=Plan(**doc["plan"]),
+            steps=tuple(Step.of(step) for step in doc["steps"]), limit=doc["limit"], ended_by=doc["ended_by"],
+            stood_in=doc["stood_in"], machine=doc["machine"], settings=doc["settings"], fingerprint=run.fingerprint,
+            entry=run.entry,
+        )  # fmt: skip
 
 
 def run(
@@ -88,10 +111,14 @@ def run(
 ) -> Load:
     """Drive a copy of the pipeline; ``seen`` is called with each step as it ends. Nothing is stored.
 
-    Raises UsageError (no pipeline, no records), ChildError (its code broke), and what making the copy raises.
+    Interrupted, it gives the rates that were over by then. Raises UsageError (no pipeline, no records, too many),
+    ChildError (its code broke), KeyboardInterrupt (no rate was over), and what making the copy raises.
     """
     if not isinstance(target, PipelineTarget):
         raise UsageError(_NO_PIPELINE, hint=_NAME_ONE)
+    climb = Climb(plan, target.pipeline.commit_seconds)
+    if plan.rate * climb.length(plan.rate) > MOST_RECORDS:
+        raise UsageError(f"{plan.rate:g} records a second are too many: a load test works {MOST_RECORDS:,} at most")
     given = given or Given()
     started, began = clock(), time.monotonic()
     fingerprint = target.fingerprint()
@@ -102,12 +129,19 @@ def run(
             "network": given.network, "stand_in_seconds": stand_in_seconds,
         }  # fmt: skip
         place.begin()
-        for found in _driven(place, spec):
-            if isinstance(found, Step):
-                steps.append(found)
-                seen(found)
-            else:
-                answer = found
+        answer: dict[str, Any] = {}
+        try:
+            for found in _driven(place, spec):
+                if isinstance(found, Step):
+                    steps.append(found)
+                    climb.judge(found)
+                    seen(found)
+                else:
+                    answer.update(found)
+        except KeyboardInterrupt:
+            if not steps:
+                raise
+            answer.update(limit=climb.limit, ended_by=INTERRUPTED)
         notes = [note for note in (answer["stood_in"], *place.notes) if note]
     settings = {name: answer[name] for name in ("concurrency", "commit_seconds", "sample")}
     return Load(
@@ -150,7 +184,7 @@ def _input(place: LocalPlace) -> Path:
 
 
 def _driven(place: LocalPlace, spec: Mapping[str, Any]) -> Iterator[Any]:
-    """Each step as it ends; at last the answer of the child."""
+    """What it is about, each step as it ends; at last the answer of the child."""
     child = place.start_child(DRIVE, spec)
     steps = Path(spec["steps"])
     read = 0
@@ -159,7 +193,8 @@ def _driven(place: LocalPlace, spec: Mapping[str, Any]) -> Iterator[Any]:
         lines = steps.read_text().splitlines(keepends=True) if steps.exists() else []
         whole = [line for line in lines if line.endswith("\n")]
         for line in whole[read:]:
-            yield Step.of(json.loads(line))
+            one = json.loads(line)
+            yield one["about"] if "about" in one else Step.of(one)
         read = len(whole)
         if not running:
             break

@@ -18,7 +18,10 @@ class Source:
 
     @classmethod
     def of(cls, data: bytes) -> "Source":
-        """The source in ``data``. Raises SyntaxError and ValueError for what is not Python."""
+        """The source in ``data``. Raises SyntaxError and ValueError for what is not Python, or not UTF-8."""
+        encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
+        if encoding not in ("utf-8", "utf-8-sig"):
+            raise ValueError(f"its encoding is {encoding}; only UTF-8 is changed")
         return cls(data, ast.parse(data))
 
     @property

@@ -2,6 +2,8 @@
 
 import ast
 import difflib
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -34,8 +36,7 @@ class Change:
     def diff(self, root: Path) -> str:
         """The change as a unified diff."""
         name = self.path.relative_to(root).as_posix()
-        old = (self.before or b"").decode("utf-8", "replace").splitlines(keepends=True)
-        new = self.after.decode("utf-8", "replace").splitlines(keepends=True)
+        old, new = _lines(self.before), _lines(self.after)
         there = "/dev/null" if self.before is None else f"a/{name}"
         lines = difflib.unified_diff(old, new, there, f"b/{name}")
         return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
@@ -92,7 +93,10 @@ class _Proposing:
     def __init__(self, target: str, start: Path, clock: Clock) -> None:
         found = resolve(target, start)
         if not isinstance(found, PipelineTarget):
-            raise UsageError(f"{target!r} does not name a pipeline; write APP.py:NAME, such as app.py:fraud")
+            raise UsageError(
+                f"{target!r} does not name a pipeline; write APP.py:NAME, such as app.py:fraud",
+                hint="Of plain code, make one first: NAME = nightcrew.Pipeline(...), and @NAME.step on what it does.",
+            )
         self.root, self.clock, self.path, self.name = _around(start), clock, found.path, found.name
         self.sources: dict[Path, Source] = {}
         self.notes: list[str] = []
@@ -159,7 +163,9 @@ class _Proposing:
         if not sample:
             self.notes.append("no contract proposed: give sample records with --input FILE")
             return
-        records = _records(sample)
+        records, left_out = _records(sample)
+        if left_out:
+            self.notes.append(f"{left_out:,} records of the sample are left out: no objects, or a number is not finite")
         if not records:
             self.notes.append(f"no contract proposed: {sample} has no records that are objects")
             return
@@ -177,6 +183,8 @@ class _Proposing:
         else:
             self.source.insert_argument(self.call, f"record={name}")
         self.notes.append(f"{name} takes all {len(records):,} records of the sample; fields it does not name pass")
+        if Path(sample).suffix.lower() in (".csv", ".tsv"):
+            self.notes.append("what a step gets of this file is text, numbers too, and the contract leaves it so")
         self._key(records)
 
     def _key(self, records: list[Mapping[str, Any]]) -> None:
@@ -233,13 +241,33 @@ def _after(before: bytes | None, text: str) -> bytes:
     return ((before.rstrip(b"\n") + b"\n\n") if before else b"") + text.encode()
 
 
-def _records(sample: str) -> list[Mapping[str, Any]]:
-    from nightcrew.monitoring.drift.files import parsed
+def _records(sample: str) -> tuple[list[Mapping[str, Any]], int]:
+    """The records that are objects, with what a step gets (of a .csv file: texts); and how many are not."""
     from nightcrew.pipeline.sources import Source as RecordSource
     from nightcrew.pipeline.sources import open_source
 
     source = open_source(sample)
     if not isinstance(source, RecordSource):
         raise UsageError(f"{sample} cannot be read as a sample")
-    text = Path(sample).suffix.lower() in (".csv", ".tsv")
-    return parsed((record for _, record in islice(source.read(), SAMPLE)), text=text)
+    read = [_object(record) for _, record in islice(source.read(), SAMPLE)]
+    found = [record for record in read if record is not None]
+    return found, len(read) - len(found)
+
+
+def _object(record: Any) -> Mapping[str, Any] | None:
+    """A record as a contract would get it; None if none would take it."""
+    if isinstance(record, bytes):
+        try:
+            record = json.loads(record, parse_constant=_not_finite)
+        except (ValueError, RecursionError):
+            return None
+    return record if isinstance(record, Mapping) else None
+
+
+def _not_finite(text: str) -> float:
+    raise ValueError(text)
+
+
+def _lines(data: bytes | None) -> list[str]:
+    """Lines as ``patch`` and ``git apply`` count them: str.splitlines knows other ends, such as a form feed."""
+    return [line.decode("utf-8", "replace") for line in re.findall(rb"[^\n]*\n|[^\n]+", data or b"")]

@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("entry", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_drill_runs")),
     )
-    op.create_index(op.f("ix_drill_runs_target"), "drill_runs", ["target"], unique=False)
+    op.create_index("ix_drill_runs_drill", "drill_runs", ["target", "drill"], unique=False)
     op.create_table(
         "load_runs",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),

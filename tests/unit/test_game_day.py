@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nightcrew.readiness.game_day.judging import Seen, seen, unaccounted
-from nightcrew.readiness.game_day.timeline import KINDS, SLOT, Planned, drawn, slot_of, slots
+from nightcrew.readiness.game_day.timeline import KINDS, SLOT, Planned, drawn, slot_of, slots, whole_seed
 
 
 def test_same_seed_draws_the_same_day_and_each_fault_comes_once_before_any_comes_again() -> None:
@@ -20,8 +20,11 @@ def test_same_seed_draws_the_same_day_and_each_fault_comes_once_before_any_comes
     assert all(later.at > one.end + SLOT / 4 for one, later in pairwise(day))
     assert {one.step for one in day} == {"score", "explain", ""}
     assert slots(6) == 1
-    assert (slot_of(1.0), slot_of(6.0)) == (SLOT, 3 * SLOT)
-    assert len(drawn(7, 60, ["score"], slot_of(6.0))) == 2
+    at_once, slow = whole_seed(7, 0.5), whole_seed(7, 6.0)
+    assert (slot_of(at_once), slot_of(slow)) == (SLOT, 3 * SLOT)
+    assert whole_seed(slow, 0.5) == slow, "the seed that a report names holds the same day, however fast it starts now"
+    assert drawn(at_once, 60, ["score"]) == drawn(7, 60, ["score"])
+    assert len(drawn(slow, 60, ["score"], slot_of(slow))) == 2
 
 
 def judged(kind: str, *rows: tuple[float, int, str, int], began: float | None = None) -> Seen:

@@ -1,6 +1,7 @@
 """Running a drill on an isolated copy of a target, and keeping what came of it."""
 
 import json
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -164,7 +165,7 @@ def _outcome(
 
 def _passed_along(given: Given | None) -> str:
     """What of this environment the code was shown: it may behave otherwise at night, without that."""
-    names = sorted(given.variables) if given is not None else []
+    names = sorted(name for name in given.variables if name in os.environ) if given is not None else []
     return f"it was given {', '.join(names)} of the environment" if names else ""
 
 

@@ -66,7 +66,9 @@ def test_run_sums_up_says_what_to_do_and_goes_on_to_the_sink(app: Cli) -> None:
 
 
 def test_run_gives_one_document_to_machines(app: Cli) -> None:
-    found = app("run", "app.py:fraud", "--input", "in.jsonl", "--json").json()
+    done = app("run", "app.py:fraud", "--input", "in.jsonl", "--json")
+    assert done.err == "", "nothing else is said, not by extensions at the end either"
+    found = done.json()
     assert found["adds_up"] is True
     assert {name: found[name] for name in ("seen", "accepted", "in_review", "quarantined", "waiting_retry")} == {
         "seen": 4, "accepted": 1, "in_review": 1, "quarantined": 1, "waiting_retry": 1,

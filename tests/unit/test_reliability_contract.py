@@ -9,7 +9,17 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import TypedDict
 
 import nightcrew as nc
@@ -160,6 +170,19 @@ SCHEMA = {
         "token": {"type": "string", "maxLength": 3, "writeOnly": True},
     },
 }
+
+
+def test_type_that_json_schema_has_no_word_for_is_open_in_it_and_the_others_are_not() -> None:
+    class Measured(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        id: int
+        values: Annotated[bytearray, BeforeValidator(bytearray)]
+
+    contract = nc.Contract(Measured)
+    assert contract.field_names == ("id", "values")
+    assert contract.json_schema()["properties"]["id"]["type"] == "integer"
+    assert "type" not in contract.json_schema()["properties"]["values"]
+    assert contract.validate_json(b'{"id": 1, "values": [1, 2]}').values == bytearray([1, 2])
 
 
 def test_json_schema_is_a_contract() -> None:

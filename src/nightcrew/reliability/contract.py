@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails, from_json
 from pydantic_core.core_schema import ErrorType
 
@@ -43,6 +44,13 @@ _PYDANTICS_OWN = frozenset(get_args(ErrorType)) - {"value_error", "assertion_err
 """Errors whose words are those of the rule and not of somebody's validator."""
 __all__ = ["Contract", "Secret"]
 _FLAT = {int, float, str, bool, bytes, type(None), datetime, date, Decimal, UUID, SecretStr, SecretBytes}
+
+
+class _OpenSchema(GenerateJsonSchema):
+    """A type that JSON Schema has no word for may be anything: only its validator knows."""
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:  # noqa: ARG002
+        return {}
 
 
 class Contract:
@@ -170,12 +178,12 @@ class Contract:
         return tuple(properties) if isinstance(properties, Mapping) and properties else None
 
     def json_schema(self) -> dict[str, Any]:
-        """The JSON Schema of the input; empty where there is none."""
+        """The JSON Schema of the input; empty where there is none, and open where a type has none (an array's, say)."""
         if isinstance(self.schema, Mapping):
             return {} if is_frame_schema(self.schema) else dict(self.schema)
         if self._check_json is None:
             return {}
-        return self._adapter.json_schema(mode="validation")
+        return self._adapter.json_schema(mode="validation", schema_generator=_OpenSchema)
 
     def mask(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """``value`` with its secret fields replaced by ``***``."""

@@ -605,6 +605,7 @@ def test_an_attacker_without_the_key_cannot_rewrite_row_and_ledger(store: Store,
     with store.begin() as tx:
         tickets.add(tx, actor="me", title="x", state=State.IN_REVIEW, severity=Severity.CRITICAL)
     forger = Store(url, seal_key=b"not the key")  # the very code, but not the key
+    forger._is_ours = True  # and without its scruples
     with forger.begin() as tx:
         tickets.edit(tx, "T-0001", actor="me", changes={"severity": None})
     forger.close()
@@ -612,6 +613,24 @@ def test_an_attacker_without_the_key_cannot_rewrite_row_and_ledger(store: Store,
         with pytest.raises(IntegrityError, match="seal"):
             tickets.verify_row(tx, "T-0001")
         assert ledger.verify(tx) == (2, [(2, "its seal is not nightcrew's")])
+
+
+def test_another_configuration_directory_may_read_the_state_and_adds_nothing_to_its_ledger(
+    store: Store, url: str
+) -> None:
+    with store.begin() as tx:
+        tickets.add(tx, actor="me", title="x")
+    elsewhere = Store(url, seal_key=b"k of another home")
+    with elsewhere.read() as tx:
+        assert tickets.get(tx, "T-0001").title == "x"
+    with pytest.raises(IntegrityError, match="begun with another configuration directory"), elsewhere.begin() as tx:
+        tickets.add(tx, actor="me", title="y")
+    with pytest.raises(IntegrityError):
+        elsewhere.require_ours()
+    elsewhere.close()
+    store.require_ours()
+    with store.read() as tx:
+        assert ledger.verify(tx) == (1, [])
 
 
 def test_rows_swapped_with_their_entries_kept_are_noticed(store: Store) -> None:

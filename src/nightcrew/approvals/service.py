@@ -89,7 +89,8 @@ def _read(path: Path) -> tuple[bytes, bytes]:
         return from_base64(stored.public_key, source=source), from_base64(stored.seed, source=source)
     except DocumentError as error:
         raise IntegrityError(
-            str(error), hint="Remove the file: nightcrew makes a new key, old verdicts void."
+            str(error),
+            hint="Put it back from a backup: with another key nothing can be added to the ledgers that it sealed.",
         ) from None
 
 

@@ -86,8 +86,10 @@ def drill(
 
 def _drillable(target: "Target") -> "Target":
     """The target, if anything can be drilled on it: said once, before the first copy is made."""
-    from nightcrew.readiness.target import CodeTarget, PipelineTarget
+    from nightcrew.readiness.target import CodeTarget, CrewTarget, PipelineTarget
 
+    if isinstance(target, CrewTarget):
+        target.project.store.require_ours()  # Before minutes of drills whose results could not be kept.
     if isinstance(target, CodeTarget):
         raise UsageError(
             "a drill needs a pipeline, or a crew: plain code is read, never run",

@@ -6,6 +6,7 @@ writers can wait for each other. A serialisable transaction of somebody else's t
 (40001), which the durable engine answers by running it again.
 """
 
+import hmac
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from sqlalchemy import Connection, Engine, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from nightcrew.model.clock import Clock, isoformat, system_clock
+from nightcrew.model.entry import seal
+from nightcrew.model.errors import IntegrityError
 from nightcrew.store import schema
 from nightcrew.store.connection import create_database_engine, explain, is_sqlite, reading
 
@@ -56,6 +59,7 @@ class Store:
         self._url = url
         self._clock = clock
         self._seal_key = seal_key
+        self._is_ours = False
         self.engine: Engine = create_database_engine(url)
         self._reading = reading(self.engine)
         if not is_sqlite(url):
@@ -70,7 +74,10 @@ class Store:
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:
-        """A transaction that writes: committed at the end, rolled back by an exception. Waits for another writer."""
+        """A transaction that writes: committed at the end, rolled back by an exception. Waits for another writer.
+
+        Raises IntegrityError if the ledger was begun under another seal: an entry of ours would break it for good.
+        """
         with self._explained(), self.engine.begin() as connection:
             yield self.bind(connection)
 
@@ -80,12 +87,19 @@ class Store:
         with self._explained(), self._reading.begin() as connection:
             yield Tx(connection, self._clock, self._seal_key)
 
+    def require_ours(self) -> None:
+        """Raises IntegrityError where ``begin`` would, before there is something to write."""
+        with self.read() as tx:
+            _is_begun(tx)
+
     def bind(self, connection: Connection) -> Tx:
         """A writing transaction on a connection whose transaction somebody else began and commits."""
         if connection.dialect.name != "sqlite":
             table = schema.counters
             connection.execute(update(table).where(table.c.name == WRITER).values(value=table.c.value + 1))
-        return Tx(connection, self._clock, self._seal_key)
+        tx = Tx(connection, self._clock, self._seal_key)
+        self._is_ours = self._is_ours or _is_begun(tx)
+        return tx
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -107,6 +121,21 @@ class Store:
             if explained is None:
                 raise
             raise explained from error
+
+
+def _is_begun(tx: Tx) -> bool:
+    """Whether the ledger has an entry, under our seal; raises IntegrityError if it is another's.
+
+    Another user, home or machine is no attack, but an entry of its own would look like one from then on.
+    """
+    columns = schema.ledger.c
+    first = tx.connection.execute(select(columns.hash, columns.seal).where(columns.seq == 1)).one_or_none()
+    if first is not None and not hmac.compare_digest(seal(tx.seal_key, first.hash), first.seal):
+        raise IntegrityError(
+            "this state was begun with another configuration directory: its ledger has the seal of another key",
+            hint="Be the user who prepared it (HOME, NIGHTCREW_CONFIG_DIR); on a new machine copy its trust folder.",
+        )
+    return first is not None
 
 
 def schema_revision(engine: Engine) -> str | None:

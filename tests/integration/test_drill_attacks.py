@@ -22,7 +22,17 @@ from nightcrew.model.clock import system_clock
 from nightcrew.model.errors import BusyError, ConfigurationError, NotFoundError, UsageError
 from nightcrew.readiness.boxes import Box
 from nightcrew.readiness.calls import find_calls, own_files
-from nightcrew.readiness.drills import abandoned, broken_step, child, copying, listening, own, running, supervising
+from nightcrew.readiness.drills import (
+    abandoned,
+    broken_step,
+    child,
+    copying,
+    listening,
+    own,
+    processes,
+    running,
+    supervising,
+)
 from nightcrew.readiness.drills.making import made as made_up
 from nightcrew.readiness.drills.place import Given, _readable, made
 from nightcrew.readiness.drills.protocol import Done, NotApplicable, Observed, On, Outcome, Place, Result
@@ -415,3 +425,15 @@ def test_tests_that_were_cut_off_have_not_noticed_a_broken_step(
         monkeypatch.setattr(place, "child", lambda *_: {"before": before, "broken": [cut]})
         with pytest.raises(NotApplicable, match="with score broken the tests came to no end"):
             broken_step.DRILL.run(place)
+
+
+def test_interruption_stays_one_where_the_command_has_ended_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended_and_interrupted(process: "subprocess.Popen[str]", *_: object, **__: object) -> None:
+        process.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", ended_and_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        processes.plain(["true"], cwd=tmp_path, environment=os.environ, timeout=10, stdin=None)

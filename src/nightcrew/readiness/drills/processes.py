@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
@@ -47,7 +47,7 @@ class Plain:
     def kill(self) -> None:
         """See ``Started``."""
         if self.running:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            _kill_session(self._process.pid)
         self._process.wait()
 
     def wait(self, timeout: float | None = None) -> Done:
@@ -158,10 +158,15 @@ def plain(argv: Sequence[str], *, cwd: Path, environment: Mapping[str, str], tim
             output, errors = process.communicate(stdin, timeout=timeout)
             status = process.returncode
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill_session(process.pid)
             output, errors = process.communicate()
             status = None
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill_session(process.pid)
             raise
     return Done(tuple(argv), status, output, errors, time.monotonic() - began)
+
+
+def _kill_session(leader: int) -> None:
+    with suppress(ProcessLookupError):  # It may have ended by now, and an interruption is to stay one.
+        os.killpg(leader, signal.SIGKILL)

@@ -98,7 +98,9 @@ def test_a_drill_of_the_users_own_proves_no_box_that_one_of_nightcrews_could(tmp
 def test_what_stood_in_is_told_with_what_it_proved(tmp_path: Path) -> None:
     target = pipeline(tmp_path)
     drilled(target, stood_in="enrich was answered by its fallback plain")
-    assert "with stand-ins: corrupt-record" in inputs(target).reason
+    assert inputs(target).reason.endswith("corrupt-record (with stand-ins)")
+    drilled(target, "schema-drift")
+    assert inputs(target).reason.endswith("(with stand-ins: corrupt-record)")
 
 
 def forget(folder: Path, statement: str) -> None:

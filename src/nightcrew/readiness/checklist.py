@@ -188,7 +188,9 @@ def _shown(passed: Sequence[Result], look: Look, undrilled: Sequence[str]) -> tu
     if look.outdated:
         return Status.CONFIGURED, f"{said}; {look.outdated} was before something changed"
     stood_in = [one for one in passed if one.stood_in]
-    return Status.PROVEN, f"{said} (with stand-ins: {_names(stood_in)})" if stood_in else said
+    if stood_in:
+        said += " (with stand-ins)" if len(stood_in) == len(passed) else f" (with stand-ins: {_names(stood_in)})"
+    return Status.PROVEN, said
 
 
 def _unshown(stale: Sequence[Result], now: Fingerprint) -> str:

@@ -5,6 +5,7 @@ of recorders in any number of processes add up, and a killed process loses at mo
 and of features, which are written when their minute is over, a minute.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -58,7 +59,7 @@ class Recorder:
 
     def __init__(self, clock: Clock = system_clock, *, writer: str | None = None) -> None:
         self._clock = clock
-        self._writer = self._name = writer or _name_of_writer(clock)
+        self._writer = self._name = writer or _name_of_writer()
         self._cells: dict[_Key, _Cell] = {}
         self._dirty: set[_Key] = set()
         self._ids: dict[Series, int] = {}
@@ -171,12 +172,12 @@ class Recorder:
                 self._dropped = max(self._dropped, key[1])
 
 
-def _name_of_writer(clock: Clock) -> str:
+def _name_of_writer() -> str:
     """A name that nobody else has, and that sorts after those made before: of readings of one minute the later counts.
 
     Commands that follow each other (look, run what was missed, look again) often do so within a minute.
     """
-    return f"{int(clock().timestamp() * 1000):012x}{uuid.uuid4().hex[:20]}"
+    return f"{time.time_ns():016x}{uuid.uuid4().hex[:16]}"
 
 
 def _point(cell: _Cell, at: int) -> Point:

@@ -1,5 +1,6 @@
 """What tests of all kinds share: a real Postgres, started once."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,3 +15,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     server = start(tmp_path_factory.mktemp("pg"))
     yield server
     server.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_ours_stays_in_the_environment() -> Iterator[None]:
+    """What drills do in a child is done in this process by their tests: the next test must not meet their listener."""
+    before = {name for name in os.environ if name.startswith("NIGHTCREW_")}
+    yield
+    for name in {name for name in os.environ if name.startswith("NIGHTCREW_")} - before:
+        del os.environ[name]

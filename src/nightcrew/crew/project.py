@@ -95,19 +95,15 @@ class Project:
 
     def check_ledger(self) -> None:
         """Raises IntegrityError if the ledger is older than, or differs from, what was last seen of it."""
-        from nightcrew.pipeline.pinned import hash_of  # Its package loads what runs records: no read command needs it.
+        from nightcrew.pipeline import pinned  # Its package loads what runs records: no read command needs it.
 
-        with self.store.read() as tx:
-            self.anchor.ledger(self.repository_id).check(lambda seq: hash_of(tx, seq))
+        pinned.check(self.store, self.anchor.ledger(self.repository_id))
 
     def verify_ledger(self) -> None:
         """As ``check_ledger``, and every entry is in its place in the chain, under nightcrew's seal."""
-        from nightcrew.pipeline.pinned import require_whole
+        from nightcrew.pipeline import pinned
 
-        self.check_ledger()
-        with self.store.read() as tx:
-            _, broken = ledger.verify(tx)
-        require_whole(broken)
+        pinned.verify(self.store, self.anchor.ledger(self.repository_id))
 
     def pin_ledger(self) -> None:
         """Remember the ledger's head outside the reach of agents.

@@ -1,4 +1,4 @@
-"""The remembered head of a ledger moved on: only to a ledger that goes on from what was seen before."""
+"""A ledger and its remembered head: compared, and moved on only to one that goes on from what was seen before."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,20 @@ from nightcrew.approvals.ledger_pin import LedgerHead, LedgerPin
 from nightcrew.model.errors import IntegrityError
 from nightcrew.store import ledger
 from nightcrew.store.store import Store, Tx
+
+
+def check(store: Store, pin: LedgerPin) -> None:
+    """Raises IntegrityError if the ledger is older than, or differs from, what was last seen of it."""
+    with store.read() as tx:
+        pin.check(lambda seq: hash_of(tx, seq))
+
+
+def verify(store: Store, pin: LedgerPin) -> None:
+    """As ``check``, and every entry is in its place in the chain, under nightcrew's seal."""
+    check(store, pin)
+    with store.read() as tx:
+        _, broken = ledger.verify(tx)
+    _require_whole(broken)
 
 
 def continued(store: Store) -> Callable[[LedgerHead], tuple[int, str]]:
@@ -19,7 +33,7 @@ def continued(store: Store) -> Callable[[LedgerHead], tuple[int, str]]:
             LedgerPin.compare(seen, lambda seq: hash_of(tx, seq))
             _, broken = ledger.verify(tx, after=(seen.sequence, seen.head) if seen.sequence else None)
             head = ledger.head(tx)
-        require_whole(broken)
+        _require_whole(broken)
         return (head.seq, head.hash) if head is not None else (0, "")
 
     return look
@@ -32,7 +46,7 @@ def hash_of(tx: Tx, seq: int) -> str | None:
     return found.hash if found is not None and found.seq == wanted else None
 
 
-def require_whole(broken: list[tuple[int, str]]) -> None:
+def _require_whole(broken: list[tuple[int, str]]) -> None:
     """Raises IntegrityError for the first of the problems that ``ledger.verify`` found."""
     for seq, problem in broken:
         raise IntegrityError(f"entry {seq} of the ledger: {problem}", hint="See all of it: nightcrew audit verify")

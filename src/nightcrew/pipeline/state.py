@@ -10,7 +10,7 @@ from nightcrew.approvals import TrustAnchor, service_signer
 from nightcrew.approvals.service import sealing_key
 from nightcrew.model.clock import Clock, isoformat, system_clock
 from nightcrew.model.errors import ConfigurationError, DocumentError
-from nightcrew.pipeline.pinned import continued, hash_of, require_whole
+from nightcrew.pipeline import pinned
 from nightcrew.store import ledger
 from nightcrew.store.connection import is_sqlite, sqlite_path
 from nightcrew.store.store import Store
@@ -77,19 +77,15 @@ class State:
         """
         pin = self.anchor.ledger(self.repository_id)
         pin.begin(self.repository_id)
-        pin.follow(continued(self.store))
+        pin.follow(pinned.continued(self.store))
 
     def check_ledger(self) -> None:
         """Raises IntegrityError if the ledger is older than, or differs from, what was last seen of it."""
-        with self.store.read() as tx:
-            self.anchor.ledger(self.repository_id).check(lambda seq: hash_of(tx, seq))
+        pinned.check(self.store, self.anchor.ledger(self.repository_id))
 
     def verify_ledger(self) -> None:
         """As ``check_ledger``, and every entry is in its place in the chain, under nightcrew's seal."""
-        self.check_ledger()
-        with self.store.read() as tx:
-            _, broken = ledger.verify(tx)
-        require_whole(broken)
+        pinned.verify(self.store, self.anchor.ledger(self.repository_id))
 
     def close(self) -> None:
         """Let go of the database."""
